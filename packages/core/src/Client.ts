@@ -1,0 +1,100 @@
+/**
+ * The producing side: accepts jobs and follows them by id.
+ *
+ * A job whose `enqueue` succeeded is delivered until a record exists. Enqueuing
+ * needs a `Client`, never a handler.
+ */
+import type { NonEmptyReadonlyArray } from "effect/Array"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Random from "effect/Random"
+import type * as Result from "effect/Result"
+import * as Schema from "effect/Schema"
+import { Codec } from "./Codec.ts"
+import { EnqueueError, InvalidPayload } from "./EnqueueError.ts"
+import type { EnqueueOptions, NewJob } from "./EnqueueOptions.ts"
+import * as Emitter from "./internal/emitter.ts"
+import * as Producer from "./internal/producer.ts"
+import * as Tracking from "./internal/tracking.ts"
+import * as Waiters from "./internal/waiters.ts"
+import type { Enqueued } from "./JobRef.ts"
+import { Levels } from "./Priority.ts"
+import { Signing } from "./Signing.ts"
+import { Transport } from "./Transport.ts"
+import type { TransportError } from "./TransportError.ts"
+
+/** Largest encoded payload in bytes. */
+export const PayloadLimit = Context.Reference<number>("@troupe/core/Client/PayloadLimit", {
+  defaultValue: () => 1024 * 1024
+})
+
+export class Client extends Context.Service<Client, {
+  /** Random; results are pushed to it. */
+  readonly id: string
+  readonly signing: Signing | undefined
+  readonly codec: Codec
+  /** One transport call. One outcome per job, in their order. */
+  readonly send: (
+    jobs: NonEmptyReadonlyArray<NewJob>
+  ) => Effect.Effect<ReadonlyArray<Result.Result<Enqueued, EnqueueError | TransportError>>, TransportError>
+  readonly sendOne: (job: NewJob) => Effect.Effect<Enqueued, EnqueueError | TransportError>
+  /** For producers without the definition: `payload` is the JSON that the task's schema encodes to. */
+  readonly enqueueByName: (
+    task: string,
+    payload: Schema.Json,
+    options: EnqueueOptions & { readonly queue: string; readonly maxAttempts?: number | undefined }
+  ) => Effect.Effect<Enqueued, EnqueueError | TransportError>
+  readonly job: (queue: string, id: string) => Enqueued
+}>()("@troupe/core/Client") {}
+
+const jsonCodec = Schema.encodeUnknownEffect(Schema.fromJsonString(Schema.Json))
+
+/** Builds a client of the transport in context. It lives as long as the scope. */
+export const make = Effect.gen(function*() {
+  const transport = yield* Transport
+  const scope = yield* Effect.scope
+  const context = yield* Effect.context<never>()
+  const signing = yield* Signing
+  const codec = yield* Codec
+  const emitter = yield* Emitter.make
+  const levels = yield* Levels
+  const payloadLimit = yield* PayloadLimit
+  const id = `${word(yield* Random.nextInt)}${word(yield* Random.nextInt)}`
+  const waiters = Waiters.make({
+    transport,
+    client: id,
+    verified: (record) => signing === undefined || signing.verifyRecord(record) === undefined,
+    scope,
+    context
+  })
+  const tracking = Tracking.make({ transport, signing, emitter, waiters })
+  const producer = Producer.make({ transport, client: id, signing, emitter, levels, payloadLimit, waiters, tracking })
+  const text = new TextEncoder()
+  return Client.of({
+    id,
+    signing,
+    codec,
+    send: producer.send,
+    sendOne: producer.sendOne,
+    enqueueByName: (task, payload, options) =>
+      jsonCodec(payload).pipe(
+        Effect.mapError((error) =>
+          new EnqueueError({
+            task,
+            queue: options.queue,
+            reason: new InvalidPayload({ description: error.message })
+          })
+        ),
+        Effect.flatMap((json) =>
+          producer.sendOne({ ...options, task, body: text.encode(json), contentType: "application/json" })
+        )
+      ),
+    job: (queue, id) => tracking.ref(queue, id, undefined, false)
+  })
+})
+
+const word = (n: number) => Math.abs(n).toString(36)
+
+/** A client of the transport in context. */
+export const layer: Layer.Layer<Client, TransportError, Transport> = Layer.effect(Client, make)

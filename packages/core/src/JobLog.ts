@@ -1,0 +1,122 @@
+/**
+ * A leased log of envelopes, one per queue and priority.
+ *
+ * A transport moves bytes and keeps leases. It never decodes, retries, buries
+ * or expires a job by itself: core decides and says so with a settlement.
+ */
+import type { NonEmptyReadonlyArray } from "effect/Array"
+import type * as Effect from "effect/Effect"
+import type * as Option from "effect/Option"
+import type { Scope } from "effect/Scope"
+import type { Envelope } from "./Envelope.ts"
+import type { JobRecord } from "./JobRecord.ts"
+import type { Page, Paged } from "./Store.ts"
+import type { TransportError } from "./TransportError.ts"
+
+/** Where a job is. A job in none of these places is over, or was never there. */
+export type Place = "scheduled" | "queued" | "running" | "dead"
+
+/** One hand-out of a job. The object itself is the identity: keep it, do not copy it. */
+export interface Delivery {
+  readonly envelope: Envelope
+  /** Hand-outs since the job last started anew, this one included: at least 1. */
+  readonly deliveries: number
+  /** The transport asks core to look for a record before it runs the job. */
+  readonly suspectRecord: boolean
+}
+
+/** What becomes of a delivery. */
+export type Settlement =
+  /** The job is over: create the record, remove the job. */
+  | { readonly _tag: "Ack"; readonly delivery: Delivery; readonly record: JobRecord }
+  /** The successor replaces the delivery. A key keeps its turn. At most one successor per revision, for ever. */
+  | { readonly _tag: "Forward"; readonly delivery: Delivery; readonly successor: Envelope }
+  /** Like `Ack`, and the envelope is kept as a dead letter for `timeToLive` ms. */
+  | { readonly _tag: "Bury"; readonly delivery: Delivery; readonly record: JobRecord; readonly timeToLive: number }
+  /** Remove the delivery: the job has a record already. */
+  | { readonly _tag: "Drop"; readonly delivery: Delivery }
+
+/** `superseded`: somebody else was first; only the delivery was removed, if it still was ours. */
+export type Settled = "settled" | "superseded"
+
+export interface SubscribeOptions {
+  readonly queue: string
+  /** From the lowest to the highest. */
+  readonly priorities: NonEmptyReadonlyArray<string>
+  /** The worker's id. */
+  readonly consumer: string
+  /** ms that a delivery stays ours without `extend`. The largest of the live consumers counts for the queue. */
+  readonly lease: number
+}
+
+export interface Subscription {
+  /** Waits for at least one job, answers at most `max`. Interruptible: an interrupted pull loses nothing. */
+  readonly pull: (max: number) => Effect.Effect<NonEmptyReadonlyArray<Delivery>, TransportError>
+  /** Renews leases. Answers those that are still ours and have no record. */
+  readonly extend: (
+    deliveries: NonEmptyReadonlyArray<Delivery>
+  ) => Effect.Effect<ReadonlyArray<Delivery>, TransportError>
+  /** One answer per settlement. Safe to repeat: the same answer. */
+  readonly settle: (
+    settlements: NonEmptyReadonlyArray<Settlement>
+  ) => Effect.Effect<ReadonlyArray<Settled>, TransportError>
+}
+
+export interface QueueStats {
+  readonly scheduled: number
+  /** Due and not handed out, followers of a busy key included. */
+  readonly queued: number
+  readonly running: number
+  readonly dead: number
+  /** ms that the oldest queued job has been due; `undefined` without one. */
+  readonly oldestAge: number | undefined
+  /** Live consumers. */
+  readonly consumers: number
+}
+
+export interface LocatedJob {
+  readonly place: Place
+  readonly envelope: Envelope
+  /** ms since the epoch by the broker's clock. */
+  readonly dueAt: number
+  /** Set if and only if the place is `dead`. */
+  readonly record: JobRecord | undefined
+}
+
+export interface Redrive {
+  readonly id: string
+  /** A new envelope with the same id replaces letter and record; `drop` removes the letter only. */
+  readonly as: Envelope | "drop"
+}
+
+export type Redriven = "done" | "duplicate" | "missing"
+
+export interface JobLog {
+  /**
+   * Accepts envelopes, of any queues. One answer per envelope; safe to repeat.
+   * `duplicate`: the queue has a live job or a record with this id.
+   */
+  readonly send: (
+    envelopes: NonEmptyReadonlyArray<Envelope>
+  ) => Effect.Effect<ReadonlyArray<"sent" | "duplicate" | TransportError>, TransportError>
+  /** Leases jobs of one queue. Closing the scope stops pulling; nothing is lost. */
+  readonly subscribe: (options: SubscribeOptions) => Effect.Effect<Subscription, TransportError, Scope>
+  /** Creates these records if absent and removes the jobs; a key goes on. Answers the record that stands. */
+  readonly withdraw: (
+    queue: string,
+    records: NonEmptyReadonlyArray<JobRecord>
+  ) => Effect.Effect<ReadonlyArray<JobRecord>, TransportError>
+  /** Where each job is now. May be slow. */
+  readonly locate: (
+    queue: string,
+    ids: NonEmptyReadonlyArray<string>
+  ) => Effect.Effect<ReadonlyArray<Option.Option<LocatedJob>>, TransportError>
+  readonly stats: (queue: string) => Effect.Effect<QueueStats, TransportError>
+  /** A page of one place, in no promised order. */
+  readonly list: (queue: string, place: Place, page: Page) => Effect.Effect<Paged<LocatedJob>, TransportError>
+  /** Replays or drops dead letters. One answer per letter. */
+  readonly redrive: (
+    queue: string,
+    letters: NonEmptyReadonlyArray<Redrive>
+  ) => Effect.Effect<ReadonlyArray<Redriven>, TransportError>
+}

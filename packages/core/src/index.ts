@@ -1,0 +1,32 @@
+/**
+ * Troupe: actor-style distributed workers for Effect.
+ *
+ * Import single modules (`@troupe/core/Task`) where start-up time matters.
+ */
+export * as Bus from "./Bus.ts"
+export * as Client from "./Client.ts"
+export * as Codec from "./Codec.ts"
+export * as DeadLetter from "./DeadLetter.ts"
+export * as EnqueueError from "./EnqueueError.ts"
+export type * as EnqueueOptions from "./EnqueueOptions.ts"
+export * as Envelope from "./Envelope.ts"
+export * as Execution from "./Execution.ts"
+export * as Job from "./Job.ts"
+export * as JobError from "./JobError.ts"
+export * as JobEvents from "./JobEvents.ts"
+export type * as JobLog from "./JobLog.ts"
+export * as JobQueue from "./JobQueue.ts"
+export * as JobRecord from "./JobRecord.ts"
+export type * as JobRef from "./JobRef.ts"
+export * as MemoryTransport from "./MemoryTransport.ts"
+export * as Priority from "./Priority.ts"
+export * as Signing from "./Signing.ts"
+export * as Store from "./Store.ts"
+export * as Supervisor from "./Supervisor.ts"
+export * as Task from "./Task.ts"
+export * as TaskGroup from "./TaskGroup.ts"
+export * as Transport from "./Transport.ts"
+export * as TransportError from "./TransportError.ts"
+export * as Worker from "./Worker.ts"
+export * as WorkerError from "./WorkerError.ts"
+export * as WorkerOptions from "./WorkerOptions.ts"

@@ -1,0 +1,149 @@
+/**
+ * How a record lies in bytes: a format byte, the length of a JSON header (u32,
+ * big-endian), the header in UTF-8, then the body as it is.
+ *
+ * Every failure to read is an `Error` that says what is wrong with the bytes.
+ */
+import * as Bytes from "./bytes.ts"
+
+const prefix = 5
+
+const writeUint32 = (bytes: Uint8Array, offset: number, value: number): void => {
+  bytes[offset] = value >>> 24
+  bytes[offset + 1] = value >>> 16
+  bytes[offset + 2] = value >>> 8
+  bytes[offset + 3] = value
+}
+
+const readUint32 = (bytes: Uint8Array, offset: number): number =>
+  ((bytes[offset]! << 24) | (bytes[offset + 1]! << 16) | (bytes[offset + 2]! << 8) | bytes[offset + 3]!) >>> 0
+
+// unlike `subarray`, a plain Uint8Array also of a Buffer
+const view = (bytes: Uint8Array, start: number, end: number): Uint8Array =>
+  new Uint8Array(bytes.buffer, bytes.byteOffset + start, end - start)
+
+export type Header = Readonly<Record<string, unknown>>
+
+export interface Frame {
+  readonly header: Header
+  /** A view of the input. */
+  readonly body: Uint8Array
+}
+
+/** The answer may be a view of a shared buffer: never transfer that buffer. Lone surrogates survive, escaped by JSON. */
+export const toBytes = (format: number, header: Header, body: Uint8Array): Uint8Array => {
+  const text = Bytes.encodeBriefly(JSON.stringify(header))
+  const bytes = Bytes.allocate(prefix + text.length + body.length)
+  bytes[0] = format
+  writeUint32(bytes, 1, text.length)
+  bytes.set(text, prefix)
+  bytes.set(body, prefix + text.length)
+  return bytes
+}
+
+/** `what` names the record in errors: "an envelope". */
+export const fromBytes = (format: number, what: string, bytes: Uint8Array): Frame => {
+  if (bytes.length < prefix) throw new Error(`Not ${what}: ${bytes.length} bytes are too few`)
+  if (bytes[0] !== format) throw new Error(`Not ${what}: the first byte is ${bytes[0]}, not ${format}`)
+  const end = prefix + readUint32(bytes, 1)
+  if (end > bytes.length) throw new Error(`Not ${what}: cut off in the header, after ${bytes.length} bytes`)
+  return { header: parse(what, bytes.subarray(prefix, end)), body: view(bytes, end, bytes.length) }
+}
+
+const parse = (what: string, bytes: Uint8Array): Header => {
+  let header: unknown
+  try {
+    header = JSON.parse(Bytes.decode(bytes))
+  } catch (cause) {
+    throw new Error(`Not ${what}: the header is not JSON`, { cause })
+  }
+  if (!isObject(header)) throw new Error(`Not ${what}: the header is not an object`)
+  return header
+}
+
+const isObject = (input: unknown): input is Header =>
+  typeof input === "object" && input !== null && !Array.isArray(input)
+
+/** Concatenates items, each behind its length (u32, big-endian). */
+export const join = (items: ReadonlyArray<Uint8Array>): Uint8Array => {
+  let size = 0
+  for (const item of items) size += 4 + item.length
+  const bytes = Bytes.allocate(size)
+  let offset = 0
+  for (const item of items) {
+    writeUint32(bytes, offset, item.length)
+    bytes.set(item, offset + 4)
+    offset += 4 + item.length
+  }
+  return bytes
+}
+
+/** Views of the items of `join`. */
+export const split = (what: string, bytes: Uint8Array): ReadonlyArray<Uint8Array> => {
+  const items: Array<Uint8Array> = []
+  let offset = 0
+  while (offset < bytes.length) {
+    const start = offset + 4
+    const end = start > bytes.length ? start : start + readUint32(bytes, offset)
+    if (end > bytes.length) throw new Error(`Not ${what}: cut off after ${bytes.length} bytes`)
+    items.push(view(bytes, start, end))
+    offset = end
+  }
+  return items
+}
+
+// JSON writes what is not finite as null: refused here, where somebody can still act on it
+export const checkFinite = (what: string, fields: Readonly<Record<string, number | undefined>>): void => {
+  for (const name of Object.keys(fields)) {
+    const value = fields[name]
+    if (value !== undefined && !Number.isFinite(value)) throw new Error(`Cannot write ${what}: ${name} is ${value}`)
+  }
+}
+
+/** A header to read fields from, and what to call it in errors. */
+export interface Source {
+  readonly what: string
+  readonly header: Header
+}
+
+const wrong = (source: Source, name: string, expected: string): Error =>
+  new Error(`Not ${source.what}: ${name} is not ${expected}`)
+
+export const getVersion = (source: Source): number => {
+  const value = source.header.v
+  if (typeof value === "number" && Number.isSafeInteger(value) && value > 0) return value
+  throw wrong(source, "version", "a positive integer")
+}
+
+export const getString = (source: Source, key: string, name: string): string => {
+  const value = source.header[key]
+  if (typeof value === "string") return value
+  throw wrong(source, name, "a string")
+}
+
+export const getNumber = (source: Source, key: string, name: string, otherwise?: number): number => {
+  const value = source.header[key]
+  if (typeof value === "number") return value
+  if (value === undefined && otherwise !== undefined) return otherwise
+  throw wrong(source, name, "a number")
+}
+
+export const getOptionalString = (source: Source, key: string, name: string): string | undefined =>
+  source.header[key] === undefined ? undefined : getString(source, key, name)
+
+export const getOptionalNumber = (source: Source, key: string, name: string): number | undefined =>
+  source.header[key] === undefined ? undefined : getNumber(source, key, name)
+
+export const getStrings = (source: Source, key: string, name: string): Readonly<Record<string, string>> => {
+  const value = source.header[key]
+  if (value === undefined) return {}
+  if (isObject(value) && areStrings(value)) return value
+  throw wrong(source, name, "an object of strings")
+}
+
+const areStrings = (input: Header): input is Readonly<Record<string, string>> => {
+  for (const key of Object.keys(input)) {
+    if (typeof input[key] !== "string") return false
+  }
+  return true
+}

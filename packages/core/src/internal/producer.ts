@@ -1,0 +1,198 @@
+/**
+ * Turns what a producer says into signed envelopes and sends them.
+ */
+import * as Arr from "effect/Array"
+import * as DateTime from "effect/DateTime"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Result from "effect/Result"
+import { EnqueueError, InvalidOption, PayloadTooLarge } from "../EnqueueError.ts"
+import type { EnqueueErrorReason } from "../EnqueueError.ts"
+import type { NewJob } from "../EnqueueOptions.ts"
+import * as Envelope from "../Envelope.ts"
+import type { Enqueued } from "../JobRef.ts"
+import { defaultLevel } from "../Priority.ts"
+import type { Signing } from "../Signing.ts"
+import type { Transport } from "../Transport.ts"
+import { TransportError } from "../TransportError.ts"
+import type { Emitter } from "./emitter.ts"
+import type { Tracking } from "./tracking.ts"
+import type { Waiters } from "./waiters.ts"
+
+type Outcome = Result.Result<Enqueued, EnqueueError | TransportError>
+
+export interface Producer {
+  readonly send: (jobs: Arr.NonEmptyReadonlyArray<NewJob>) => Effect.Effect<ReadonlyArray<Outcome>, TransportError>
+  readonly sendOne: (job: NewJob) => Effect.Effect<Enqueued, EnqueueError | TransportError>
+}
+
+/** Longest id, key, queue, task and priority name, in UTF-16 units: brokers limit what may be a key. */
+const maxName = 512
+
+const none: Readonly<Record<string, string>> = {}
+
+class Invalid extends Error {
+  readonly reason: EnqueueErrorReason
+  constructor(reason: EnqueueErrorReason) {
+    super(reason.message)
+    this.reason = reason
+  }
+}
+
+const invalid = (option: string, description: string) => new Invalid(new InvalidOption({ option, description }))
+
+const checkName = (option: string, value: string) => {
+  if (typeof value !== "string" || value.length === 0) throw invalid(option, "must be a text that is not empty")
+  // brokers take UTF-8: half a surrogate pair would come back as another name
+  if (!value.isWellFormed()) throw invalid(option, "must be well-formed Unicode: it has half a surrogate pair")
+  if (value.length > maxName) throw invalid(option, `has ${value.length} characters, at most ${maxName} are allowed`)
+}
+
+const millis = (option: string, input: Duration.Input): number => {
+  const duration = Duration.fromInput(input)
+  const ms = Option.isSome(duration) ? Duration.toMillis(duration.value) : Number.NaN
+  if (!(ms >= 0 && ms <= Number.MAX_SAFE_INTEGER)) {
+    throw invalid(option, `must be a finite duration of at least 0, got ${String(input)}`)
+  }
+  return Math.ceil(ms)
+}
+
+const dueOf = (job: NewJob): Envelope.Due | undefined => {
+  if (job.at !== undefined) {
+    if (job.delay !== undefined) throw invalid("at", "excludes delay: give one of the two")
+    const at = typeof job.at === "number"
+      ? job.at
+      : job.at instanceof Date
+      ? job.at.getTime()
+      : DateTime.toEpochMillis(job.at)
+    if (!Number.isFinite(at)) throw invalid("at", `must be a valid time, got ${String(job.at)}`)
+    return { _tag: "At", at: Math.ceil(at) }
+  }
+  if (job.delay === undefined) return undefined
+  const after = millis("delay", job.delay)
+  return after === 0 ? undefined : { _tag: "After", after }
+}
+
+const checkHeaders = (headers: Readonly<Record<string, string>>) => {
+  for (const name in headers) {
+    const value = headers[name]
+    if (typeof value !== "string") throw invalid("headers", `must be texts, "${name}" is none`)
+    if (!name.isWellFormed() || !value.isWellFormed()) {
+      throw invalid("headers", `must be well-formed Unicode, "${name}" has half a surrogate pair`)
+    }
+  }
+}
+
+export const make = (options: {
+  readonly transport: Transport["Service"]
+  readonly client: string
+  readonly signing: Signing | undefined
+  readonly emitter: Emitter
+  readonly levels: Arr.NonEmptyReadonlyArray<string>
+  readonly payloadLimit: number
+  readonly waiters: Waiters
+  readonly tracking: Tracking
+}): Producer => {
+  const { emitter, signing, transport } = options
+  const levels = new Set(options.levels)
+  const fallbackLevel = levels.has(defaultLevel)
+    ? defaultLevel
+    : options.levels[Math.floor((options.levels.length - 1) / 2)]!
+  const limit = Math.min(options.payloadLimit, transport.capabilities.maxMessageBytes ?? Number.POSITIVE_INFINITY)
+  let count = 0
+
+  /** Throws `Invalid`. */
+  const build = (job: NewJob, now: number): Envelope.Envelope => {
+    const priority = job.priority ?? fallbackLevel
+    checkName("task", job.task)
+    checkName("queue", job.queue)
+    if (job.id !== undefined) checkName("id", job.id)
+    if (job.key !== undefined) checkName("key", job.key)
+    if (job.headers !== undefined) checkHeaders(job.headers)
+    if (!levels.has(priority)) {
+      throw invalid("priority", `must be one of ${options.levels.join(", ")} (Priority.Levels), got "${priority}"`)
+    }
+    if (job.maxAttempts !== undefined && !(Number.isInteger(job.maxAttempts) && job.maxAttempts > 0)) {
+      throw invalid("maxAttempts", `must be a whole number of at least 1, got ${job.maxAttempts}`)
+    }
+    if (job.body.length > limit) throw new Invalid(new PayloadTooLarge({ bytes: job.body.length, limit }))
+    const envelope: Envelope.Envelope = {
+      version: Envelope.version,
+      id: job.id ?? `${options.client}-${(count++).toString(36)}`,
+      queue: job.queue,
+      task: job.task,
+      key: job.key,
+      contentType: job.contentType,
+      headers: job.headers ?? none,
+      enqueuedAt: now,
+      expiresAt: job.expiresIn === undefined ? undefined : now + millis("expiresIn", job.expiresIn),
+      maxAttempts: job.maxAttempts,
+      replyTo: options.client,
+      body: job.body,
+      revision: 0,
+      priority,
+      due: dueOf(job),
+      attempt: 1,
+      deliveries: 0,
+      writtenAt: now,
+      unknownSince: undefined,
+      lastError: undefined,
+      signature: undefined
+    }
+    return signing === undefined ? envelope : signing.signEnvelope(envelope)
+  }
+
+  const tryBuild = (job: NewJob, now: number): Result.Result<Envelope.Envelope, EnqueueError> => {
+    try {
+      return Result.succeed(build(job, now))
+    } catch (error) {
+      if (!(error instanceof Invalid)) throw error
+      return Result.fail(new EnqueueError({ task: String(job.task), queue: String(job.queue), reason: error.reason }))
+    }
+  }
+
+  const handle = (
+    envelope: Envelope.Envelope,
+    generated: boolean,
+    answer: "sent" | "duplicate",
+    stamp: number
+  ): Enqueued => {
+    // a generated id is ours alone: a duplicate of it is a repeat of our own send
+    const duplicate = answer === "duplicate" && !generated
+    if (!duplicate && emitter.wanted(envelope.queue)) {
+      emitter.emit({ _tag: "Enqueued", queue: envelope.queue, task: envelope.task, id: envelope.id, attempt: 1 })
+    }
+    // the push for a duplicate goes to the client that enqueued the job that stands
+    return options.tracking.ref(envelope.queue, envelope.id, duplicate ? undefined : stamp, duplicate)
+  }
+
+  const send: Producer["send"] = Effect.fnUntraced(function*(jobs) {
+    const now = yield* transport.clock
+    const built = jobs.map((job) => tryBuild(job, now))
+    const envelopes = built.filter(Result.isSuccess).map((result) => result.success)
+    const stamp = options.waiters.stamp()
+    const answers = Arr.isReadonlyArrayNonEmpty(envelopes) ? yield* transport.log.send(envelopes) : []
+    let next = 0
+    return built.map((result, i): Outcome => {
+      if (Result.isFailure(result)) return Result.fail(result.failure)
+      const answer = answers[next++]!
+      return answer instanceof TransportError
+        ? Result.fail(answer)
+        : Result.succeed(handle(result.success, jobs[i]!.id === undefined, answer, stamp))
+    })
+  })
+
+  const sendOne: Producer["sendOne"] = (job) =>
+    Effect.flatMap(transport.clock, (now): Effect.Effect<Enqueued, EnqueueError | TransportError> => {
+      const built = tryBuild(job, now)
+      if (Result.isFailure(built)) return Effect.fail(built.failure)
+      const stamp = options.waiters.stamp()
+      return Effect.flatMap(transport.log.send([built.success]), ([answer]) =>
+        answer instanceof TransportError
+          ? Effect.fail(answer)
+          : Effect.succeed(handle(built.success, job.id === undefined, answer!, stamp)))
+    })
+
+  return { send, sendOne }
+}

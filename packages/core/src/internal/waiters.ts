@@ -1,0 +1,235 @@
+/**
+ * Waits for records on behalf of one client: pushes first, behind them one
+ * batched re-read of all outstanding ids, and neither while nobody waits.
+ */
+import type { NonEmptyReadonlyArray } from "effect/Array"
+import type * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Option from "effect/Option"
+import * as Schedule from "effect/Schedule"
+import * as Scope from "effect/Scope"
+import * as Semaphore from "effect/Semaphore"
+import { jobTopic, type Message, resultsTopic } from "../Bus.ts"
+import { JobNotFound } from "../JobError.ts"
+import * as JobRecord from "../JobRecord.ts"
+import { records } from "../Store.ts"
+import type { Transport } from "../Transport.ts"
+import type { TransportError } from "../TransportError.ts"
+import * as RecordRow from "./recordRow.ts"
+
+/** Who waits for a result waits for a broker that is away, too. */
+const patiently = <A, R>(subscribe: Effect.Effect<A, TransportError, R>) =>
+  Effect.retry(subscribe, {
+    while: (error) => error.reason._tag === "Unavailable",
+    schedule: Schedule.min([Schedule.exponential("50 millis"), Schedule.spaced("1 second")])
+  })
+
+type Answer = Exit.Exit<JobRecord.JobRecord, JobNotFound | TransportError>
+
+interface Entry {
+  readonly queue: string
+  readonly id: string
+  readonly resumes: Set<(answer: Answer) => void>
+}
+
+export interface Waiters {
+  /** A stamp for a job about to be sent: tells later whether its push can have been missed. */
+  readonly stamp: () => number
+  /** `stamp` is `undefined` for a job that another client sent. */
+  readonly wait: (
+    queue: string,
+    id: string,
+    stamp: number | undefined
+  ) => Effect.Effect<JobRecord.JobRecord, JobNotFound | TransportError>
+}
+
+/** ms between two re-reads of what is still awaited. */
+const rereadEvery = 5_000
+/** Pushes kept for jobs that nobody awaits yet, and the largest value kept, in bytes. */
+const keptPushes = 1_024
+const keptValue = 16 * 1_024
+
+const keyOf = (queue: string, id: string) => `${queue.length}:${queue}${id}`
+
+/** Bytes that are no records are no push. */
+const decodePush = (read: () => ReadonlyArray<JobRecord.JobRecord>): ReadonlyArray<JobRecord.JobRecord> => {
+  try {
+    return read()
+  } catch {
+    return []
+  }
+}
+
+export const make = (options: {
+  readonly transport: Transport["Service"]
+  readonly client: string
+  /** Pushes that are not verified are ignored; the re-read decides. */
+  readonly verified: (record: JobRecord.JobRecord) => boolean
+  readonly scope: Scope.Scope
+  readonly context: Context.Context<never>
+}): Waiters => {
+  const { bus, log, store } = options.transport
+  const fork = Effect.runForkWith(options.context)
+  const waiting = new Map<string, Entry>()
+  /** The latest pushes, oldest first, with the count of sends when they came. */
+  const pushes = new Map<string, { readonly record: JobRecord.JobRecord; readonly at: number }>()
+  let subscribed = false
+  /** Counts sends; a job sent before the subscription or before the oldest kept push needs a read. */
+  let clock = 0
+  let reliableFrom = Number.POSITIVE_INFINITY
+  let rereading = false
+  const firstReads = new Map<string, Entry>()
+
+  const resolve = (entry: Entry, answer: Answer) => {
+    waiting.delete(keyOf(entry.queue, entry.id))
+    for (const resume of entry.resumes) resume(answer)
+  }
+
+  const receive = (pushed: ReadonlyArray<JobRecord.JobRecord>) => {
+    for (const record of pushed) {
+      if (!options.verified(record)) continue
+      const key = keyOf(record.queue, record.id)
+      const entry = waiting.get(key)
+      if (entry !== undefined) {
+        resolve(entry, Exit.succeed(record))
+        continue
+      }
+      keep(key, record)
+    }
+  }
+  const receiveMany = ({ bytes }: Message) => receive(decodePush(() => JobRecord.manyFromBytes(bytes)))
+  const receiveOne = ({ bytes }: Message) => receive(decodePush(() => [JobRecord.fromBytes(bytes)]))
+
+  const keep = (key: string, record: JobRecord.JobRecord) => {
+    // a dead letter may be replayed: the record of its first run would answer for the second
+    if (record.state === "failed" || record.value.length > keptValue) {
+      reliableFrom = clock
+      return
+    }
+    pushes.delete(key)
+    pushes.set(key, { record, at: clock })
+    if (pushes.size > keptPushes) {
+      pushes.delete(pushes.keys().next().value!)
+      reliableFrom = clock
+    }
+  }
+
+  const gate = Semaphore.makeUnsafe(1)
+  const subscribe = Effect.suspend(() => {
+    if (subscribed) return Effect.void
+    return Effect.map(
+      Scope.provide(options.scope)(bus.subscribe(resultsTopic(options.client), receiveMany)),
+      () => {
+        subscribed = true
+        reliableFrom = clock
+      }
+    )
+  })
+  const ensureSubscribed = Effect.suspend(() => subscribed ? Effect.void : gate.withPermit(subscribe))
+
+  /** Answers the ids of one queue that have a record; answers the others by where they are. */
+  const readQueue = Effect.fnUntraced(function*(queue: string, entries: NonEmptyReadonlyArray<Entry>) {
+    const missing = yield* readRecords(queue, entries)
+    if (missing.length === 0) return
+    const places = yield* log.locate(
+      queue,
+      missing.map((entry) => entry.id) as unknown as NonEmptyReadonlyArray<string>
+    )
+    const nowhere = missing.filter((_, i) => Option.isNone(places[i]!))
+    if (nowhere.length === 0) return
+    // it may have ended between the two looks
+    for (const entry of yield* readRecords(queue, nowhere as unknown as NonEmptyReadonlyArray<Entry>)) {
+      resolve(entry, Exit.fail(new JobNotFound({ id: entry.id, queue })))
+    }
+  })
+
+  /** Answers those that have a record; the others are the result. */
+  const readRecords = (queue: string, entries: NonEmptyReadonlyArray<Entry>) =>
+    Effect.map(store.get(records(queue), entries.map((entry) => entry.id)), (rows) =>
+      entries.filter((entry, i) => {
+        const row = rows[i]!
+        if (Option.isNone(row)) return true
+        resolve(entry, RecordRow.read(queue, entry.id, row.value.value))
+        return false
+      }))
+
+  const read = (entries: Iterable<Entry>) => {
+    const byQueue = new Map<string, Array<Entry>>()
+    for (const entry of entries) {
+      const group = byQueue.get(entry.queue)
+      if (group === undefined) byQueue.set(entry.queue, [entry])
+      else group.push(entry)
+    }
+    return Effect.forEach(
+      byQueue,
+      ([queue, group]) =>
+        readQueue(queue, group as unknown as NonEmptyReadonlyArray<Entry>).pipe(
+          Effect.catch((error) =>
+            Effect.sync(() => {
+              // a broker that is away comes back; anything else will not pass
+              if (error.reason._tag !== "Unavailable") { for (const entry of group) resolve(entry, Exit.fail(error)) }
+            })
+          )
+        ),
+      { discard: true }
+    )
+  }
+
+  const reread = Effect.gen(function*() {
+    while (true) {
+      yield* Effect.sleep(rereadEvery)
+      yield* Effect.catchCause(
+        read(waiting.values()),
+        (cause) => Effect.logError("The transport failed to read results, trying again", cause)
+      )
+      // no turn may pass between the look and the mark: a new waiter would find nobody who reads for it
+      if (waiting.size === 0) return void (rereading = false)
+    }
+  })
+
+  const readFirst = Effect.suspend(() => {
+    const entries = [...firstReads.values()]
+    firstReads.clear()
+    return read(entries)
+  })
+
+  const register = (queue: string, id: string, stamp: number | undefined) =>
+    Effect.callback<JobRecord.JobRecord, JobNotFound | TransportError>((resume) => {
+      const key = keyOf(queue, id)
+      const pushed = pushes.get(key)
+      // an older push is the record of an earlier job with this id
+      if (pushed !== undefined && stamp !== undefined && pushed.at > stamp) {
+        return resume(Exit.succeed(pushed.record))
+      }
+      const entry = waiting.get(key) ?? { queue, id, resumes: new Set() }
+      waiting.set(key, entry)
+      entry.resumes.add(resume)
+      if (stamp === undefined || stamp < reliableFrom) {
+        // all first reads of one turn travel together
+        if (firstReads.size === 0) fork(Effect.andThen(Effect.yieldNow, readFirst))
+        firstReads.set(key, entry)
+      }
+      if (!rereading) {
+        rereading = true
+        fork(Effect.forkIn(reread, options.scope, { startImmediately: true }))
+      }
+      return Effect.sync(() => {
+        entry.resumes.delete(resume)
+        if (entry.resumes.size === 0) waiting.delete(key)
+      })
+    })
+
+  return {
+    stamp: () => clock++,
+    wait: (queue, id, stamp) =>
+      stamp === undefined
+        ? Effect.scoped(
+          Effect.andThen(
+            patiently(bus.subscribe(jobTopic(queue, id), receiveOne)),
+            register(queue, id, undefined)
+          )
+        )
+        : Effect.andThen(patiently(ensureSubscribed), register(queue, id, stamp))
+  }
+}

@@ -1,0 +1,93 @@
+/**
+ * Keeps the leases of everything in hand, and notices when one is lost: because
+ * the broker says so, or because it has not answered for a whole lease.
+ */
+import type { NonEmptyReadonlyArray } from "effect/Array"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import type { Delivery, Subscription } from "../../JobLog.ts"
+import type { Held } from "./held.ts"
+import { monotonic, type Settings } from "./settings.ts"
+
+export const run = (options: {
+  readonly settings: Settings
+  readonly queue: string
+  readonly subscription: Subscription
+  readonly held: ReadonlySet<Held>
+  readonly onLost: (held: Held) => void
+}): Effect.Effect<never> => {
+  const { held, onLost, queue, settings, subscription } = options
+  const { clock, idleTimeout } = settings
+  const interval = idleTimeout / 3
+
+  let checkedAt = monotonic(clock)
+  /** Our own count: what was not confirmed for a lease may be with somebody else by now. */
+  const dropExpired = () => {
+    checkedAt = monotonic(clock)
+    for (const one of held) if (checkedAt - one.confirmedAt >= idleTimeout) onLost(one)
+  }
+
+  const beat = Effect.gen(function*() {
+    // after a standstill our own count comes first: a heartbeat must not take back what it gives up
+    dropExpired()
+    const sent = [...held]
+    const sentAt = monotonic(clock)
+    const [first, ...others] = sent.map((one) => one.delivery)
+    if (first === undefined) return
+    const deliveries: NonEmptyReadonlyArray<Delivery> = [first, ...others]
+    const answer = yield* subscription.extend(deliveries).pipe(
+      Effect.timeoutOption(interval),
+      Effect.catch((error) =>
+        Effect.as(Effect.logWarning(`Heartbeat of queue "${queue}" failed`, error), Option.none())
+      )
+    )
+    if (Option.isNone(answer)) return
+    const ours = new Set(answer.value)
+    if (settings.debug) {
+      yield* Effect.logDebug("Leases renewed", { queue, renewed: ours.size, lost: sent.length - ours.size })
+    }
+    for (const one of sent) {
+      if (ours.has(one.delivery)) one.confirmedAt = sentAt
+      else onLost(one)
+    }
+  })
+
+  const beats = Effect.gen(function*() {
+    let next = monotonic(clock)
+    while (true) {
+      next += interval
+      yield* Effect.sleep(Math.max(0, next - monotonic(clock)))
+      next = Math.max(next, monotonic(clock))
+      yield* beat
+    }
+  })
+
+  /** When the first lease in hand ends by our own count. Whatever comes into our hands later, ends later than a beat. */
+  const firstEnd = () => {
+    let first = checkedAt + interval
+    for (const one of held) {
+      const end = one.confirmedAt + idleTimeout
+      // one whose end was noticed stays in hand until its settlement is answered: it must not keep us awake
+      if (end > checkedAt) first = Math.min(first, end)
+    }
+    return first
+  }
+
+  // apart from the beats: a lease also ends while a heartbeat waits for its answer
+  const count = Effect.gen(function*() {
+    while (true) {
+      const expectedAt = firstEnd()
+      yield* Effect.sleep(Math.max(0, expectedAt - monotonic(clock)))
+      const late = monotonic(clock) - expectedAt
+      if (late >= idleTimeout) {
+        yield* Effect.logWarning(
+          `This process stood still for ${late} ms, longer than the lease of ${idleTimeout} ms of queue "${queue}": ` +
+            `its jobs may run elsewhere now. Move blocking work off the event loop or raise idleTimeout.`
+        )
+      }
+      dropExpired()
+    }
+  })
+
+  return Effect.andThen(Effect.all([count, beats], { concurrency: "unbounded", discard: true }), Effect.never)
+}

@@ -1,0 +1,294 @@
+/**
+ * Slots and buffer of one queue: starts handlers, one fiber per job, and turns
+ * their exits into settlements.
+ */
+import * as Cause from "effect/Cause"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import type { Delivery, Settled, Settlement } from "../../JobLog.ts"
+import * as Admission from "./admission.ts"
+import * as Deadlines from "./deadlines.ts"
+import { makeExecution } from "./execution.ts"
+import { Held } from "./held.ts"
+import * as Outcome from "./outcome.ts"
+import { monotonic, type RegisteredTask, type Settings } from "./settings.ts"
+import type { Settler } from "./settler.ts"
+import type { Writer } from "./writer.ts"
+
+export interface Pump {
+  /** Everything in hand: buffered, running and not yet settled. */
+  readonly held: ReadonlySet<Held>
+  /** How many more jobs fit: free slots and prefetch, less what waits already. */
+  readonly demand: () => number
+  readonly accept: (deliveries: ReadonlyArray<Delivery>) => void
+  /** The job has a record already: it is not run. */
+  readonly drop: (held: Held) => void
+  /** The lease or the job is gone: nothing is settled any more. */
+  readonly abandon: (held: Held, reason: "cancelled" | "leaseLost") => void
+  /** Hands back what waits in the buffer, uncounted. */
+  readonly handBackBuffered: () => void
+  /** Interrupts what runs; it is released, uncounted. */
+  readonly stopRunning: () => void
+  /** After the drain: leaves no timer behind. */
+  readonly close: () => void
+  readonly running: () => number
+  readonly finished: () => number
+}
+
+/** Shared by the queues of one worker: it holds one suspect at a time. */
+export interface Suspects {
+  count: number
+}
+
+export const make = (options: {
+  readonly settings: Settings
+  readonly queue: string
+  readonly tasks: ReadonlyMap<string, RegisteredTask>
+  readonly writer: Writer
+  readonly settler: Settler
+  readonly suspects: Suspects
+  readonly extendOne: (delivery: Delivery) => Effect.Effect<boolean>
+  /** Looks for the records of jobs that may have one; see `Admission.mayHaveRecord`. Calls back for each job that is free to run. */
+  readonly check: (unchecked: ReadonlyArray<Held>, onFree: (one: Held) => void) => void
+  /** Called when demand grew or something ended. */
+  readonly onProgress: () => void
+}): Pump => {
+  const { queue, settings, settler, suspects, tasks, writer } = options
+  const { clock, emitter } = settings
+  const fork = Effect.runForkWith(settings.context)
+  const starts = new Map(
+    Array.from(tasks, ([tag, { handler }]) => [tag, handler.startWith(settings.context, settings.codec)])
+  )
+  const held = new Set<Held>()
+  let buffer: Array<Held> = []
+  const runningByTask = new Map<string, number>()
+  let running = 0
+  let finished = 0
+  let pumping = false
+
+  const deadlines = Deadlines.make({ clock, fork, onDeadline: (one) => one.stop("timedOut") })
+
+  const log = (message: string, delivery: Delivery) => {
+    if (!settings.debug) return
+    const { attempt, id, task } = delivery.envelope
+    fork(Effect.logDebug(message, { queue, id, task, attempt, deliveries: delivery.deliveries }))
+  }
+
+  const emit = (kind: Parameters<typeof emitter.emit>[0]["_tag"], delivery: Delivery, more?: object) => {
+    if (!emitter.wanted(queue)) return
+    const { attempt, id, task } = delivery.envelope
+    emitter.emit({ _tag: kind, queue, task, id, attempt, ...more })
+  }
+
+  const settle = (settlement: Settlement, then: (answer: Settled) => void) => {
+    if (!settings.debug) return settler.push(settlement, then)
+    settler.push(settlement, (answer) => {
+      log(`Settlement ${settlement._tag}: ${answer}`, settlement.delivery)
+      then(answer)
+    })
+  }
+
+  const forget = (one: Held) => {
+    if (one.state === "gone") return
+    one.state = "gone"
+    held.delete(one)
+    if (one.suspect) suspects.count--
+  }
+
+  const settleHeld = (one: Held, settlement: Settlement, onSettled: (one: Held) => void) => {
+    one.state = "settling"
+    settle(settlement, (answer) => {
+      forget(one)
+      if (answer === "settled") onSettled(one)
+    })
+  }
+
+  const onSucceeded = ({ delivery }: Held) => {
+    finished++
+    emit("Succeeded", delivery)
+  }
+
+  const runsAtLimit = (task: string) => {
+    if (settings.taskConcurrency.size === 0) return false
+    const limit = settings.taskConcurrency.get(task)
+    return limit !== undefined && (runningByTask.get(task) ?? 0) >= limit
+  }
+
+  const countRunning = (task: string, by: 1 | -1) => {
+    running += by
+    if (settings.taskConcurrency.has(task)) runningByTask.set(task, (runningByTask.get(task) ?? 0) + by)
+  }
+
+  /** The first job of the buffer that may start now. */
+  const next = (): Held | undefined => {
+    const index = buffer.findIndex((one) => one.checked && !runsAtLimit(one.delivery.envelope.task))
+    if (index < 0) return undefined
+    return index === 0 ? buffer.shift() : buffer.splice(index, 1)[0]
+  }
+
+  const pump = () => {
+    // a handler that ends at once comes back here through its exit: let the outer loop go on
+    if (pumping) return
+    pumping = true
+    const now = monotonic(clock)
+    while (running < settings.concurrency) {
+      const one = next()
+      if (one === undefined) break
+      // it waited longer than its lease without a confirmed heartbeat: it may run elsewhere
+      if (now - one.confirmedAt >= settings.idleTimeout) forget(one)
+      // it was admitted in time, and waited here too long for a slot
+      else if (Admission.isExpired(settings, one.delivery)) expire(one)
+      else start(one)
+    }
+    pumping = false
+    options.onProgress()
+  }
+
+  const expire = (one: Held) => {
+    log("Not run: expired", one.delivery)
+    settleHeld(one, writer.expired(one.delivery, one.task.policy), ({ delivery }) => {
+      finished++
+      emit("Expired", delivery)
+    })
+  }
+
+  const start = (one: Held) => {
+    const { delivery, task } = one
+    const { envelope } = delivery
+    one.state = "running"
+    countRunning(envelope.task, 1)
+    const { timeout } = task.policy
+    const deadline = timeout === undefined ? undefined : clock.currentTimeMillisUnsafe() + timeout
+    const execution = makeExecution(settings, one, deadline, options.extendOne)
+    log("Start", delivery)
+    emit("Started", delivery)
+    const decodeWith = settings.accepted.get(envelope.contentType)!
+    const fiber = starts.get(envelope.task)!(envelope.body, decodeWith, execution)
+    one.fiber = fiber
+    if (deadline !== undefined) deadlines.add(one, deadline)
+    fiber.addObserver((exit) => ended(one, exit))
+  }
+
+  const ended = (one: Held, exit: Exit.Exit<Uint8Array, unknown>) => {
+    const { delivery, task } = one
+    one.fiber = undefined
+    countRunning(delivery.envelope.task, -1)
+    if (task.policy.timeout !== undefined) deadlines.remove(one)
+    if (one.stopReason === "cancelled" || one.stopReason === "leaseLost") {
+      log(`Interrupted: ${one.stopReason}`, delivery)
+      forget(one)
+    } else if (Exit.isSuccess(exit)) {
+      settleHeld(one, writer.succeeded(delivery, exit.value, task.policy), onSucceeded)
+    } else if (one.stopReason === "shutdown" && Cause.hasInterruptsOnly(exit.cause)) {
+      settleHeld(one, writer.again(delivery, 0), () => emit("Released", delivery, { reason: "shutdown" }))
+    } else {
+      one.state = "settling"
+      fork(settleFailure(one, exit.cause))
+    }
+    pump()
+  }
+
+  const settleFailure = (one: Held, cause: Cause.Cause<unknown>) => {
+    const { delivery, task } = one
+    const timedOut = one.stopReason === "timedOut" && Cause.hasInterruptsOnly(cause)
+      ? new Outcome.TimedOut(task.policy.timeout!)
+      : undefined
+    return Outcome.ofFailure(settings, writer, task, delivery, cause, timedOut).pipe(
+      Effect.catchCause((defect) => Effect.succeed(brokenPolicy(one, defect))),
+      Effect.map((outcome) =>
+        settleHeld(one, outcome.settlement, () => {
+          const { delay, kind, reason } = outcome
+          emit(kind, delivery, { reason, ...(delay === undefined ? {} : { delay }) })
+          if (kind !== "Failed") return
+          finished++
+          emit("DeadLettered", delivery, { reason })
+        })
+      )
+    )
+  }
+
+  /** The retry schedule or the error's encoding is itself broken: that fails this job only. */
+  const brokenPolicy = ({ delivery, task }: Held, defect: Cause.Cause<never>): Outcome.Outcome => {
+    const message = `the task's retry schedule or error schema failed: ${Cause.pretty(defect)}`
+    const settlement = writer.failed(delivery, { reason: "Defect", message, counted: true }, task.policy)
+    return { settlement, kind: "Failed", reason: message, delay: undefined }
+  }
+
+  const admit = (delivery: Delivery, now: number, unchecked: Array<Held>) => {
+    const admission = Admission.decide(settings, tasks, writer, delivery)
+    if (admission._tag === "Settle") {
+      log(`Not run: ${admission.why}`, delivery)
+      const { settlement } = admission
+      settle(settlement, (answer) => {
+        if (answer !== "settled" || settlement._tag === "Forward") return
+        finished++
+        if (settlement._tag === "Ack") return emit("Expired", delivery)
+        emit("Failed", delivery, { reason: admission.why })
+        emit("DeadLettered", delivery, { reason: admission.why })
+      })
+      if (settlement._tag === "Bury") {
+        const { id, task } = delivery.envelope
+        fork(Effect.logWarning(`Job "${id}" of queue "${queue}" (task "${task}") is dead-lettered: ${admission.why}`))
+      }
+      return
+    }
+    const suspect = Admission.isSuspect(delivery)
+    if (suspect && suspects.count > 0) {
+      log("Suspect handed back: this worker holds one already", delivery)
+      return settle(writer.handBack(delivery, Admission.suspectDelay), () => {})
+    }
+    if (suspect) suspects.count++
+    log("Handed out", delivery)
+    const one = new Held(delivery, admission.task, suspect, !Admission.mayHaveRecord(delivery), now)
+    held.add(one)
+    buffer.push(one)
+    if (!one.checked) unchecked.push(one)
+  }
+
+  const free = (one: Held) => {
+    one.checked = true
+    pump()
+  }
+
+  const drop = (one: Held) => {
+    if (one.state !== "buffered") return
+    buffer = buffer.filter((other) => other !== one)
+    settleHeld(one, { _tag: "Drop", delivery: one.delivery }, () => {})
+  }
+
+  return {
+    held,
+    demand: () => settings.concurrency + settings.prefetch - running - buffer.length,
+    accept: (deliveries) => {
+      const now = monotonic(clock)
+      const unchecked: Array<Held> = []
+      for (const delivery of deliveries) admit(delivery, now, unchecked)
+      if (unchecked.length > 0) options.check(unchecked, free)
+      pump()
+    },
+    drop,
+    abandon: (one, reason) => {
+      if (one.state === "buffered") {
+        log(`Dropped from the buffer: ${reason}`, one.delivery)
+        buffer = buffer.filter((other) => other !== one)
+        forget(one)
+        options.onProgress()
+      } else if (one.state === "running") one.stop(reason)
+      // a settlement on its way is answered by the transport: `superseded` if the lease is gone
+    },
+    handBackBuffered: () => {
+      for (const one of buffer) {
+        emit("Released", one.delivery, { reason: "not started" })
+        settleHeld(one, writer.handBack(one.delivery, 0), () => {})
+      }
+      buffer = []
+      options.onProgress()
+    },
+    stopRunning: () => {
+      for (const one of held) if (one.state === "running") one.stop("shutdown")
+    },
+    close: deadlines.close,
+    running: () => running,
+    finished: () => finished
+  }
+}

@@ -1,0 +1,50 @@
+/**
+ * What every part of a running worker knows: resolved options and hoisted services.
+ */
+import type { NonEmptyReadonlyArray } from "effect/Array"
+import type * as Clock from "effect/Clock"
+import type * as Context from "effect/Context"
+import type * as Codec from "../../Codec.ts"
+import type { Signing } from "../../Signing.ts"
+import type { Policy } from "../../Task.ts"
+import type { Transport } from "../../Transport.ts"
+import type { Emitter } from "../emitter.ts"
+import type { HandlerService } from "../handler.ts"
+
+/** Options with their defaults applied. Durations are ms. */
+export interface Limits {
+  readonly id: string
+  /** Per queue. */
+  readonly concurrency: number
+  readonly prefetch: number
+  readonly taskConcurrency: ReadonlyMap<string, number>
+  readonly priorities: NonEmptyReadonlyArray<string>
+  readonly idleTimeout: number
+  readonly gracePeriod: number
+  readonly maxDeliveries: number
+  readonly unknownTaskTimeout: number
+}
+
+export interface RegisteredTask {
+  readonly policy: Policy
+  readonly handler: HandlerService
+}
+
+export interface Settings extends Limits {
+  readonly transport: Transport["Service"]
+  readonly signing: Signing | undefined
+  /** Encodes results. */
+  readonly codec: Codec.Codec
+  /** Decodes payloads, by content type. */
+  readonly accepted: ReadonlyMap<string, Codec.Codec>
+  readonly emitter: Emitter
+  readonly clock: Clock.Clock
+  /** ms since the epoch by the broker's clock, as far as this worker knows it. */
+  readonly now: () => number
+  /** Handlers run in it: loggers, tracer, clock. */
+  readonly context: Context.Context<never>
+  readonly debug: boolean
+}
+
+/** Whole ms of a clock that never goes back. */
+export const monotonic = (clock: Clock.Clock): number => Number(clock.monotonicTimeNanosUnsafe() / 1_000_000n)

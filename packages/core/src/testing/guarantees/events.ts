@@ -1,0 +1,160 @@
+/**
+ * Lifecycle events and progress: what happens to jobs can be watched.
+ */
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as Latch from "effect/Latch"
+import * as Stream from "effect/Stream"
+import * as Job from "../../Job.ts"
+import * as JobEvents from "../../JobEvents.ts"
+import * as Task from "../../Task.ts"
+import * as Check from "../Check.ts"
+import { type Case, define, done, type Kit, lease } from "./kit.ts"
+
+/** Listens, and waits until everybody has heard of the listener. */
+const listen = (kit: Kit, filter: JobEvents.Filter) =>
+  Effect.gen(function*() {
+    const events: Array<JobEvents.JobEvent> = []
+    const collect = Stream.runForEach(JobEvents.stream(filter), (event) => Effect.sync(() => void events.push(event)))
+    yield* Effect.forkScoped(collect, { startImmediately: true })
+    yield* kit.elapse(JobEvents.announceEvery + 200)
+    return events
+  })
+
+const tagsOf = (events: ReadonlyArray<JobEvents.JobEvent>, id: string) =>
+  events.filter((event) => event.id === id).map((event) => event._tag)
+
+export const cases: ReadonlyArray<Case> = [
+  define("the events of a job tell its whole life", (kit) =>
+    Effect.gen(function*() {
+      const work = kit.work({ maxAttempts: 3 })
+      let runs = 0
+      yield* kit.worker(work, (run, execution) =>
+        Effect.gen(function*() {
+          if (run.job !== "one") return yield* Effect.fail("broken")
+          if (++runs === 1) return yield* new Task.Snooze({ delay: Duration.millis(100) })
+          if (run.attempt === 1) return yield* Effect.fail("again")
+          yield* execution.progress({ percent: 50 })
+          return yield* done(run)
+        }))
+      const events = yield* listen(kit, { queue: kit.queue })
+      const [one] = yield* kit.enqueue(work, "one")
+      yield* kit.outcome(one!, 2_000)
+      yield* kit.elapse(200)
+      Check.equal(
+        tagsOf(events, one!.id),
+        ["Enqueued", "Started", "Snoozed", "Started", "Retried", "Started", "Progress", "Succeeded"],
+        "the events"
+      )
+      const retried = events.find((event) => event._tag === "Retried")
+      Check.equal([retried?.reason, retried?.delay, retried?.attempt], ["again", 500, 1], "what the retry says")
+      Check.equal(events.find((event) => event._tag === "Progress")?.value, { percent: 50 }, "the progress")
+    })),
+
+  define("failures, cancels, expiries and releases have their events", (kit) =>
+    Effect.gen(function*() {
+      const work = kit.work({ maxAttempts: 1 })
+      const events = yield* listen(kit, {})
+      const worker = yield* kit.worker(work, (run) => run.job === "fails" ? Effect.fail("broken") : Effect.never, {
+        gracePeriod: 0
+      })
+      // a worker hears of listeners within a second
+      yield* kit.elapse(1_200)
+      const [fails, held] = yield* kit.enqueue(work, "fails", "held")
+      const expires = yield* work.enqueue("expires", { delay: 300, expiresIn: 100 })
+      const cancelled = yield* work.enqueue("cancelled", { delay: "1 hour" })
+      yield* cancelled.cancel
+      yield* kit.outcome(fails!)
+      yield* kit.outcome(expires, 1_500)
+      yield* kit.within(1_000, worker.shutdown, "the end of the worker")
+      yield* kit.elapse(200)
+      Check.equal(tagsOf(events, fails!.id), ["Enqueued", "Started", "Failed", "DeadLettered"], "events of a failure")
+      Check.equal(tagsOf(events, held!.id), ["Enqueued", "Started", "Released"], "events of a released job")
+      Check.equal(tagsOf(events, expires.id), ["Enqueued", "Expired"], "events of a job that expired")
+      Check.equal(tagsOf(events, cancelled.id), ["Enqueued", "Cancelled"], "events of a cancelled job")
+    })),
+
+  define("events are filtered by queue, task and job", (kit) =>
+    Effect.gen(function*() {
+      const work = kit.work()
+      const elsewhere = kit.work({ queue: kit.name("elsewhere") })
+      yield* kit.worker(work, done)
+      yield* kit.worker(elsewhere, done)
+      const ofJob = yield* listen(kit, { queue: kit.queue, id: "the-one" })
+      const ofTask = yield* listen(kit, { queue: kit.queue, task: "Nothing" })
+      const ofQueue = yield* listen(kit, { queue: elsewhere.queue })
+      const job = yield* work.enqueue("one", { id: "the-one" })
+      yield* work.enqueue("two", { id: "another" })
+      const other = yield* elsewhere.enqueue("three", { id: "the-one" })
+      yield* kit.outcome(job)
+      yield* kit.outcome(other)
+      yield* kit.elapse(200)
+      const all = ["Enqueued", "Started", "Succeeded"]
+      Check.equal(ofJob.map(({ _tag, id }) => `${_tag} ${id}`), all.map((tag) => `${tag} the-one`), "events of a job")
+      Check.equal(ofTask, [], "events of another task")
+      Check.equal(
+        ofQueue.map(({ _tag, queue }) => [_tag, queue]),
+        all.map((tag) => [tag, elsewhere.queue]),
+        "of a queue"
+      )
+    })),
+
+  define("nobody emits events while nobody listens", (kit) =>
+    Effect.gen(function*() {
+      const work = kit.work()
+      const worker = yield* kit.worker(work, done)
+      let published = 0
+      yield* worker.faults.loseRequests(({ operation }) => {
+        if (operation === "publish") published++
+        return false
+      })
+      const [job] = yield* kit.enqueue(work, "one")
+      yield* kit.outcome(job!)
+      yield* kit.elapse(500)
+      Check.equal(published, 0, "messages that the worker published")
+    })),
+
+  define("progress is a stream of what the handler reports, until the job is over", (kit) =>
+    Effect.gen(function*() {
+      const gate = yield* Latch.make()
+      const work = kit.work()
+      yield* kit.worker(work, (run, execution) =>
+        Effect.gen(function*() {
+          yield* gate.await
+          for (const percent of [10, 50, 90]) {
+            yield* execution.progress({ percent })
+            yield* Effect.sleep(50)
+          }
+          return yield* done(run)
+        }))
+      const [job] = yield* kit.enqueue(work, "one")
+      const { run } = yield* kit.client
+      const handle = yield* run(Job.fromId(work, job!.id))
+      const streams = yield* Effect.forEach(
+        [job!, handle],
+        ({ progress }) => Effect.forkChild(Stream.runCollect(progress), { startImmediately: true })
+      )
+      yield* kit.elapse(300)
+      yield* gate.open
+      const seen = yield* kit.within(2_000, Effect.forEach(streams, Fiber.join), "the end of the streams")
+      const expected = [10, 50, 90].map((percent) => ({ percent }))
+      Check.equal(seen, [expected, expected], "what the two streams saw")
+    })),
+
+  define("progress fails no handler while the broker is away", (kit) =>
+    Effect.gen(function*() {
+      const work = kit.work()
+      const worker = yield* kit.worker(work, (run, execution) =>
+        Effect.andThen(Effect.andThen(Effect.sleep(200), execution.progress(run.job)), done(run)), {
+        idleTimeout: 6 * lease
+      })
+      const [job] = yield* kit.enqueue(work, "one")
+      yield* kit.started("one")
+      yield* worker.faults.loseRequests(true)
+      yield* kit.until(() =>
+        kit.journal.hasSucceeded(1), "the end of the handler")
+      yield* worker.faults.heal
+      Check.equal(yield* kit.outcome(job!, 3_000), "succeeded: done: one", "the end of the job")
+    }))
+]

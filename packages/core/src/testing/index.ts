@@ -1,0 +1,3 @@
+export * as Faults from "./Faults.ts"
+export * as GuaranteeConformance from "./GuaranteeConformance.ts"
+export * as TransportConformance from "./TransportConformance.ts"

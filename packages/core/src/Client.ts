@@ -24,7 +24,7 @@ import { Signing } from "./Signing.ts"
 import { Transport } from "./Transport.ts"
 import type { TransportError } from "./TransportError.ts"
 
-/** Largest encoded payload in bytes. */
+/** Largest encoded payload in bytes, and largest encoded result. Default: 1 MiB. */
 export const PayloadLimit = Context.Reference<number>("@troupe/core/Client/PayloadLimit", {
   defaultValue: () => 1024 * 1024
 })

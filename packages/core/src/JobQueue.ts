@@ -9,6 +9,7 @@ import { pauseTopic } from "./Bus.ts"
 import { encodeJson } from "./internal/json.ts"
 import { isPaused as readPaused, pauseKey, pauses } from "./internal/pause.ts"
 import { WorkerInfo, workers as workersCollection } from "./internal/worker/presence.ts"
+import { eventsTopic, type JobEvent } from "./JobEvents.ts"
 import type { LocatedJob, Place, QueueStats } from "./JobLog.ts"
 import * as JobRecord from "./JobRecord.ts"
 import { Signing } from "./Signing.ts"
@@ -73,25 +74,42 @@ const purgeBatch = 256
  */
 export const purge = (queue: string): Effect.Effect<number, TransportError, Transport> =>
   Effect.gen(function*() {
-    const { clock, log } = yield* Transport
+    const { bus, clock, log } = yield* Transport
     const signing = yield* Signing
-    let purged = 0
+    const purged = new Set<string>()
     for (const place of ["queued", "scheduled"] as const) {
-      while (true) {
-        // always the first page: what was on it is gone
-        const { items } = yield* log.list(queue, place, { limit: purgeBatch })
-        const now = yield* clock
-        const [first, ...others] = items.map(({ envelope }) => {
-          const record = JobRecord.cancelled(envelope, now)
-          return signing?.signRecord(record) ?? record
-        })
-        if (first === undefined) break
-        const records: NonEmptyReadonlyArray<JobRecord.JobRecord> = [first, ...others]
-        const standing = yield* log.withdraw(queue, records)
-        purged += standing.filter((record) => record.state === "cancelled").length
+      // a listing may still show what is gone, and miss what moves: go on until a whole pass finds nothing new
+      for (let found = -1; found !== purged.size;) {
+        found = purged.size
+        let cursor: string | undefined
+        do {
+          const page = yield* log.list(queue, place, { limit: purgeBatch, cursor })
+          cursor = page.next
+          const now = yield* clock
+          const items = page.items.filter(({ envelope }) => !purged.has(envelope.id))
+          const [first, ...others] = items.map(({ envelope }) => {
+            const record = JobRecord.cancelled(envelope, now)
+            return signing?.signRecord(record) ?? record
+          })
+          if (first === undefined) continue
+          const records: NonEmptyReadonlyArray<JobRecord.JobRecord> = [first, ...others]
+          const standing = yield* log.withdraw(queue, records)
+          const cancelled = items.filter((_, i) => standing[i]!.state === "cancelled")
+          for (const { envelope } of cancelled) purged.add(envelope.id)
+          const events = cancelled.map(({ envelope: { attempt, id, task } }): JobEvent => ({
+            _tag: "Cancelled",
+            queue,
+            task,
+            id,
+            at: now,
+            attempt
+          }))
+          // purging is rare: it does not ask whether somebody listens
+          yield* Effect.ignore(bus.publish(eventsTopic(queue), encodeJson(events)))
+        } while (cursor !== undefined)
       }
     }
-    return purged
+    return purged.size
   })
 
 const decodeWorker = Schema.decodeUnknownOption(Schema.fromJsonString(WorkerInfo))

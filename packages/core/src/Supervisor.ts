@@ -74,7 +74,7 @@ export const make = Effect.fnUntraced(function*(
   const onProgress = () => {
     for (const observer of observers) if (observer()) observers.delete(observer)
   }
-  const settler = Settler.make(settings, subscription, onProgress)
+  const settler = Settler.make(settings, queue, subscription, onProgress)
   const when = (condition: () => boolean) =>
     Effect.callback<void>((resume) => {
       if (condition()) return resume(Effect.void)
@@ -103,7 +103,8 @@ export const make = Effect.fnUntraced(function*(
         waiting.forEach((one, i) => Option.isSome(rows[i]!) ? pump.drop(one) : onFree(one))
       })
     })
-    fork(Effect.retry(lookup, lookupBackoff))
+    // sandboxed: jobs whose look failed for good would be held for ever
+    fork(Effect.retry(Effect.sandbox(lookup), lookupBackoff))
   }
 
   const pump: Pump.Pump = Pump.make({

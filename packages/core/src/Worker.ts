@@ -18,6 +18,7 @@ import * as References from "effect/References"
 import * as Schedule from "effect/Schedule"
 import type { Scope } from "effect/Scope"
 import { pauseTopic } from "./Bus.ts"
+import { PayloadLimit } from "./Client.ts"
 import * as Codec from "./Codec.ts"
 import * as Emitter from "./internal/emitter.ts"
 import * as Handler from "./internal/handler.ts"
@@ -59,6 +60,9 @@ export class Worker extends Context.Service<Worker, {
 }>()("@troupe/core/Worker") {}
 
 type Requirements<Tasks extends NonEmptyReadonlyArray<Task.Any>> = Task.ToHandler<Tasks[number]> | Transport
+
+/** Bytes of a record beside its value. */
+const recordRoom = 8_192
 
 type Queues = Map<string, Map<string, RegisteredTask>>
 
@@ -103,6 +107,11 @@ const start = Effect.fnUntraced(function*(options: Options<NonEmptyReadonlyArray
   const limits = yield* Limits.resolve(options, new Set(options.tasks.map((task) => task._tag)))
   const stopNow = yield* StopNow
   const codec = yield* Codec.Codec
+  // a record carries little beside the value
+  const resultLimit = Math.min(
+    yield* PayloadLimit,
+    (transport.capabilities.maxMessageBytes ?? Number.POSITIVE_INFINITY) - recordRoom
+  )
   const accepted = [...yield* Codec.Accepted, codec]
 
   // the broker answered at some time between question and answer: a slow answer says little
@@ -120,7 +129,7 @@ const start = Effect.fnUntraced(function*(options: Options<NonEmptyReadonlyArray
     transport,
     clock,
     signing: yield* Signing,
-    codec,
+    encoding: { codec, limit: resultLimit },
     accepted: new Map(accepted.map((one) => [one.contentType, one])),
     emitter: yield* Emitter.make,
     now: () => clock.currentTimeMillisUnsafe() + clockOffset,

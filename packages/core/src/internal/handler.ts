@@ -1,8 +1,10 @@
 /**
  * What `Task.toLayer` puts in the context for workers: bytes in, bytes out.
  */
+import * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
 import type * as Schema from "effect/Schema"
 import type { Scope } from "effect/Scope"
@@ -42,48 +44,76 @@ export type Start = (
   execution: Execution
 ) => Fiber.Fiber<Uint8Array, unknown>
 
+/** How a worker writes results. */
+export interface Encoding {
+  readonly codec: Codec.Codec
+  /** Largest result in bytes. */
+  readonly limit: number
+}
+
 export interface HandlerService {
   /** The identity of the definition that the handler was built from. */
   readonly policy: object
   /** How a worker starts the handler: in its own context below what the handler's layer captured. */
-  readonly startWith: (worker: Context.Context<never>, encodeWith: Codec.Codec) => Start
-  readonly encodeError: (error: unknown, encodeWith: Codec.Codec) => Effect.Effect<Uint8Array, Unencodable>
+  readonly startWith: (worker: Context.Context<never>, encoding: Encoding) => Start
+  readonly encodeError: (error: unknown, encoding: Encoding) => Effect.Effect<Uint8Array, Unencodable>
 }
 
 /** The context key of a task's handler. */
 export const key = (tag: string): Context.Key<HandlerService, HandlerService> =>
   Context.Service<HandlerService, HandlerService>(`@troupe/core/Task/Handler/${tag}`)
 
+/** A schema's transformation that throws is bad data like any other. Costs nothing where the codec answered at once. */
+const orElse = <A, E, R, F>(
+  effect: Effect.Effect<A, E, R>,
+  failure: (message: string) => F
+): Effect.Effect<A, F, R> => {
+  // a success has no error to replace, whatever its type says
+  if (Exit.isExit(effect) && Exit.isSuccess(effect)) return effect as Exit.Success<A>
+  return Effect.catchCause(effect, (cause) => {
+    // an interruption is none: the handler was stopped while an asynchronous schema decoded
+    if (Cause.hasInterrupts(cause)) return Effect.interrupt
+    const error = Cause.squash(cause)
+    return Effect.fail(failure(error instanceof Error ? error.message : String(error)))
+  })
+}
+
+const unencodable = (message: string) => new Unencodable(message)
+
+const encodeWith = ({ codec, limit }: Encoding, schema: Schema.Top, value: unknown) =>
+  Effect.flatMapEager(
+    orElse(Codec.compiled(codec, schema).encode(value), unencodable),
+    (bytes) =>
+      bytes.length <= limit
+        ? Effect.succeed(bytes)
+        : Effect.fail(unencodable(`the encoded result has ${bytes.length} bytes, the limit is ${limit} (PayloadLimit)`))
+  )
+
 export const make = (
   task: Definition,
   handler: AnyHandlerFn,
   services: Context.Context<never>
 ): HandlerService => {
-  const undecodable = (error: Schema.SchemaError) => new Undecodable(error.message)
-  const unencodable = (error: Schema.SchemaError) => new Unencodable(error.message)
+  const undecodable = (message: string) => new Undecodable(message)
   // requirements are captured when the layer is built; the schemas' services are among them: `toLayer` requires them
   const captured = <A, E>(effect: Effect.Effect<A, E, unknown>) => effect as Effect.Effect<A, E>
   return {
     policy: task.policy,
-    startWith: (worker, encodeWith) => {
+    startWith: (worker, encoding) => {
       // merged once: a context of its own per job would cost more than the handler's fiber
       const fork = Effect.runForkWith(Context.merge(worker, services))
-      const encode = (success: unknown) =>
-        Effect.mapErrorEager(Codec.compiled(encodeWith, task.successSchema).encode(success), unencodable)
+      const encode = (success: unknown) => encodeWith(encoding, task.successSchema, success)
       return (body, decodeWith, execution) =>
         // suspended: what throws fails this job only. Eager: most schemas answer at once
         fork(Effect.suspend(() => {
-          const decoded = Effect.mapErrorEager(
-            Codec.compiled(decodeWith, task.payloadSchema).decode(body),
-            undecodable
-          )
+          const decoded = orElse(Codec.compiled(decodeWith, task.payloadSchema).decode(body), undecodable)
           const handled = Effect.flatMapEager(decoded, (payload) => Effect.scoped(handler(payload, execution)))
           return captured(Effect.flatMap(handled, encode))
         }))
     },
-    encodeError: (error, encodeWith) =>
+    encodeError: (error, encoding) =>
       Effect.provideContext(
-        captured(Effect.mapError(Codec.compiled(encodeWith, task.errorSchema).encode(error), unencodable)),
+        captured(encodeWith(encoding, task.errorSchema, error)),
         services
       )
   }

@@ -84,6 +84,16 @@ const checkHeaders = (headers: Readonly<Record<string, string>>) => {
   }
 }
 
+/** Bytes by which a successor may be larger: it carries the last error. */
+const successorRoom = 8_192
+
+/** The whole envelope has to pass the broker, now and as a retry. Small ones are not measured. */
+const checkMessage = (envelope: Envelope.Envelope, limit: number) => {
+  if (envelope.body.length < limit / 2 && envelope.headers === none) return
+  const bytes = Envelope.toBytes(envelope).length + successorRoom
+  if (bytes > limit) throw new Invalid(new PayloadTooLarge({ bytes, limit }))
+}
+
 export const make = (options: {
   readonly transport: Transport["Service"]
   readonly client: string
@@ -99,7 +109,8 @@ export const make = (options: {
   const fallbackLevel = levels.has(defaultLevel)
     ? defaultLevel
     : options.levels[Math.floor((options.levels.length - 1) / 2)]!
-  const limit = Math.min(options.payloadLimit, transport.capabilities.maxMessageBytes ?? Number.POSITIVE_INFINITY)
+  const limit = options.payloadLimit
+  const messageLimit = transport.capabilities.maxMessageBytes
   let count = 0
 
   /** Throws `Invalid`. */
@@ -140,7 +151,9 @@ export const make = (options: {
       lastError: undefined,
       signature: undefined
     }
-    return signing === undefined ? envelope : signing.signEnvelope(envelope)
+    const signed = signing === undefined ? envelope : signing.signEnvelope(envelope)
+    if (messageLimit !== undefined) checkMessage(signed, messageLimit)
+    return signed
   }
 
   const tryBuild = (job: NewJob, now: number): Result.Result<Envelope.Envelope, EnqueueError> => {

@@ -81,8 +81,14 @@ export const make = (options: {
   let rereading = false
   const firstReads = new Map<string, Entry>()
 
+  /** A read may answer late: by then others may wait for the same job under an entry of their own. */
+  const forget = (entry: Entry) => {
+    const key = keyOf(entry.queue, entry.id)
+    if (waiting.get(key) === entry) waiting.delete(key)
+  }
+
   const resolve = (entry: Entry, answer: Answer) => {
-    waiting.delete(keyOf(entry.queue, entry.id))
+    forget(entry)
     for (const resume of entry.resumes) resume(answer)
   }
 
@@ -216,7 +222,7 @@ export const make = (options: {
       }
       return Effect.sync(() => {
         entry.resumes.delete(resume)
-        if (entry.resumes.size === 0) waiting.delete(key)
+        if (entry.resumes.size === 0) forget(entry)
       })
     })
 

@@ -51,7 +51,7 @@ export const check = (history: Histories.History, options: Options = {}): Readon
   const report = (one: Violation) => {
     found.push(one)
   }
-  const lives = Histories.lives(history)
+  const lives = Histories.lives(history, settings.workerTolerance)
   for (const stranger of lives.strangers) {
     const what = "worker" in stranger ? `worker "${stranger.worker}" ran it` : "it was cancelled"
     const at = "worker" in stranger ? stranger.startedAt : stranger.returnedAt

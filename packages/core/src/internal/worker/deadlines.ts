@@ -5,9 +5,10 @@ import type * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
 import type { Held } from "./held.ts"
+import { monotonic } from "./settings.ts"
 
 export interface Deadlines {
-  /** `at`: ms on the clock of the worker. */
+  /** `at`: ms on the monotonic clock: a step of the wall clock moves no time limit. */
   readonly add: (held: Held, at: number) => void
   readonly remove: (held: Held) => void
   /** Nothing is due any more: a sleeper would keep the process of a closed worker alive. */
@@ -24,7 +25,7 @@ export const make = (options: {
 
   const wake = Effect.sync(() => {
     sleeping = undefined
-    const now = options.clock.currentTimeMillisUnsafe()
+    const now = monotonic(options.clock)
     let next = Number.POSITIVE_INFINITY
     for (const [held, at] of deadlines) {
       if (at > now) next = Math.min(next, at)
@@ -39,7 +40,7 @@ export const make = (options: {
   const sleepUntil = (at: number) => {
     if (sleeping !== undefined && sleeping.until <= at) return
     sleeping?.fiber.interruptUnsafe()
-    const delay = Math.max(0, at - options.clock.currentTimeMillisUnsafe())
+    const delay = Math.max(0, at - monotonic(options.clock))
     sleeping = { until: at, fiber: options.fork(Effect.andThen(Effect.sleep(delay), wake)) }
   }
 

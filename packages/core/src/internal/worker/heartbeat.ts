@@ -27,6 +27,15 @@ export const run = (options: {
     for (const one of held) if (checkedAt - one.confirmedAt >= idleTimeout) onLost(one)
   }
 
+  /** One line per outage. A heartbeat without an answer in time counts as a failure, too. */
+  let failing = false
+  const onFailure = (error: unknown) =>
+    Effect.suspend(() => {
+      if (failing) return Effect.succeedNone
+      failing = true
+      return Effect.as(Effect.logWarning(`Heartbeats of queue "${queue}" are not answered`, error), Option.none())
+    })
+
   const beat = Effect.gen(function*() {
     // after a standstill our own count comes first: a heartbeat must not take back what it gives up
     dropExpired()
@@ -36,12 +45,15 @@ export const run = (options: {
     if (first === undefined) return
     const deliveries: NonEmptyReadonlyArray<Delivery> = [first, ...others]
     const answer = yield* subscription.extend(deliveries).pipe(
-      Effect.timeoutOption(interval),
-      Effect.catch((error) =>
-        Effect.as(Effect.logWarning(`Heartbeat of queue "${queue}" failed`, error), Option.none())
-      )
+      Effect.timeout(interval),
+      Effect.asSome,
+      Effect.catch(onFailure)
     )
     if (Option.isNone(answer)) return
+    if (failing) {
+      failing = false
+      yield* Effect.logInfo(`Heartbeats of queue "${queue}" are answered again`)
+    }
     const ours = new Set(answer.value)
     if (settings.debug) {
       yield* Effect.logDebug("Leases renewed", { queue, renewed: ours.size, lost: sent.length - ours.size })

@@ -114,7 +114,7 @@ export const ofFailure = Effect.fnUntraced(function*(
   if (timedOut !== undefined) return failed("TimedOut", message)
   if (error instanceof RetryAfter) return failed("Exhausted", message)
   if (fail === undefined) return failed("Defect", message)
-  const encoded = yield* Effect.result(handler.encodeError(error, settings.codec))
+  const encoded = yield* Effect.result(handler.encodeError(error, settings.encoding))
   return encoded._tag === "Success"
     ? failed("Error", message, encoded.success)
     : failed("Unencodable", `${message} (the error does not fit the task's error schema: ${encoded.failure.message})`)

@@ -65,29 +65,37 @@ export const register = Effect.fnUntraced(function*(
   info: () => WorkerInfo
 ): Effect.fn.Return<Effect.Effect<void>, WorkerError | TransportError, Scope> {
   const { id } = info()
+  const { store } = transport
+  let last = encodeJson(info())
   let revision: number = yield* Effect.acquireRelease(
-    claim(transport, id, encodeJson(info())),
-    (): Effect.Effect<void> =>
-      Effect.ignore(Effect.suspend(() => transport.store.remove(workers, id, { ifRevision: revision })))
+    claim(transport, id, last),
+    (): Effect.Effect<void> => Effect.ignore(Effect.suspend(() => store.remove(workers, id, { ifRevision: revision })))
   )
-  return Effect.suspend(() =>
-    transport.store.put(workers, id, encodeJson(info()), { ifRevision: revision, timeToLive })
-  ).pipe(
-    Effect.map((next) => {
+
+  const write = (ifRevision: number) => {
+    last = encodeJson(info())
+    return Effect.map(store.put(workers, id, last, { ifRevision, timeToLive }), (next) => {
       revision = next
-    }),
-    Effect.catchTag("RevisionConflict", () =>
-      // we stood still for longer than the row lasts
-      Effect.flatMap(
-        Effect.result(transport.store.put(workers, id, encodeJson(info()), { ifRevision: 0, timeToLive })),
-        (taken) => {
-          if (taken._tag === "Success") {
-            revision = taken.success
-            return Effect.void
-          }
-          return Effect.logError(`Another worker took the id "${id}" while this one stood still: give each its own`)
-        }
-      )),
+    })
+  }
+
+  /** The row is gone when we stood still for longer than it lasts, and newer than we know when an answer was lost. */
+  const recover = (before: Uint8Array) =>
+    Effect.flatMap(store.get(workers, [id]), ([row]) => {
+      if (row === undefined || Option.isNone(row)) return write(0)
+      return sameBytes(row.value.value, before) ? write(row.value.revision) : takenOver
+    })
+
+  const takenOver = Effect.logError(`Another worker took the id "${id}" while this one stood still: give each its own`)
+
+  return Effect.suspend(() => {
+    const before = last
+    return Effect.catchTag(write(revision), "RevisionConflict", () => recover(before))
+  }).pipe(
+    Effect.catchTag("RevisionConflict", () => takenOver),
     Effect.catch((error) => Effect.logWarning("The broker did not take the worker's sign of life", error))
   )
 })
+
+const sameBytes = (a: Uint8Array, b: Uint8Array): boolean =>
+  a.length === b.length && a.every((byte, index) => byte === b[index])

@@ -57,7 +57,7 @@ export const make = (options: {
   const { clock, emitter } = settings
   const fork = Effect.runForkWith(settings.context)
   const starts = new Map(
-    Array.from(tasks, ([tag, { handler }]) => [tag, handler.startWith(settings.context, settings.codec)])
+    Array.from(tasks, ([tag, { handler }]) => [tag, handler.startWith(settings.context, settings.encoding)])
   )
   const held = new Set<Held>()
   let buffer: Array<Held> = []
@@ -165,7 +165,7 @@ export const make = (options: {
     const decodeWith = settings.accepted.get(envelope.contentType)!
     const fiber = starts.get(envelope.task)!(envelope.body, decodeWith, execution)
     one.fiber = fiber
-    if (deadline !== undefined) deadlines.add(one, deadline)
+    if (timeout !== undefined) deadlines.add(one, monotonic(clock) + timeout)
     fiber.addObserver((exit) => ended(one, exit))
   }
 
@@ -179,7 +179,8 @@ export const make = (options: {
       forget(one)
     } else if (Exit.isSuccess(exit)) {
       settleHeld(one, writer.succeeded(delivery, exit.value, task.policy), onSucceeded)
-    } else if (one.stopReason === "shutdown" && Cause.hasInterruptsOnly(exit.cause)) {
+    } else if (one.stopReason === "shutdown" && Cause.hasInterrupts(exit.cause)) {
+      // also if its finalizers failed: we interrupted it, so it does not count
       settleHeld(one, writer.again(delivery, 0), () => emit("Released", delivery, { reason: "shutdown" }))
     } else {
       one.state = "settling"
@@ -190,7 +191,7 @@ export const make = (options: {
 
   const settleFailure = (one: Held, cause: Cause.Cause<unknown>) => {
     const { delivery, task } = one
-    const timedOut = one.stopReason === "timedOut" && Cause.hasInterruptsOnly(cause)
+    const timedOut = one.stopReason === "timedOut" && Cause.hasInterrupts(cause)
       ? new Outcome.TimedOut(task.policy.timeout!)
       : undefined
     return Outcome.ofFailure(settings, writer, task, delivery, cause, timedOut).pipe(

@@ -9,7 +9,7 @@ import type { Signing } from "../../Signing.ts"
 import type { Policy } from "../../Task.ts"
 import type { Transport } from "../../Transport.ts"
 import type { Emitter } from "../emitter.ts"
-import type { HandlerService } from "../handler.ts"
+import type { Encoding, HandlerService } from "../handler.ts"
 
 /** Options with their defaults applied. Durations are ms. */
 export interface Limits {
@@ -33,8 +33,8 @@ export interface RegisteredTask {
 export interface Settings extends Limits {
   readonly transport: Transport["Service"]
   readonly signing: Signing | undefined
-  /** Encodes results. */
-  readonly codec: Codec.Codec
+  /** How results are written. */
+  readonly encoding: Encoding
   /** Decodes payloads, by content type. */
   readonly accepted: ReadonlyMap<string, Codec.Codec>
   readonly emitter: Emitter

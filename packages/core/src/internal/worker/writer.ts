@@ -37,7 +37,7 @@ export interface Failure {
 }
 
 export const make = (settings: Settings, queue: string): Writer => {
-  const { codec, now, signing } = settings
+  const { encoding, now, signing } = settings
 
   const record = (
     { envelope }: Delivery,
@@ -55,7 +55,7 @@ export const make = (settings: Settings, queue: string): Writer => {
       finishedAt: now(),
       reason: parts.reason,
       message: parts.message?.slice(0, maxMessage),
-      contentType: codec.contentType,
+      contentType: encoding.codec.contentType,
       value: parts.value,
       timeToLive: JobRecord.stateTimeToLive(resultTimeToLive, settings.idleTimeout),
       valueTimeToLive: resultTimeToLive,

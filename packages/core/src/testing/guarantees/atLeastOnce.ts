@@ -48,6 +48,16 @@ export const cases: ReadonlyArray<Case> = [
       })
   ),
 
+  define("of twenty workers one runs the job", (kit) =>
+    Effect.gen(function*() {
+      const work = kit.work()
+      yield* Effect.forEach(Array.from({ length: 20 }), () => kit.worker(work, done), { concurrency: "unbounded" })
+      const [job] = yield* kit.enqueue(work, "one")
+      Check.equal(yield* kit.outcome(job!), "succeeded: done: one", "the end of the job")
+      yield* kit.elapse(lease + reclaim)
+      Check.equal(kit.journal.starts, ["one"], "the runs")
+    })),
+
   define("workers that crash one after the other lose no job", (kit) =>
     Effect.gen(function*() {
       const work = kit.work()

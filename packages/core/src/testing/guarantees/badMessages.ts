@@ -7,6 +7,7 @@ import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
 import * as DeadLetter from "../../DeadLetter.ts"
 import type { Envelope } from "../../Envelope.ts"
+import * as Job from "../../Job.ts"
 import * as Task from "../../Task.ts"
 import * as Worker from "../../Worker.ts"
 import * as Check from "../Check.ts"
@@ -103,6 +104,27 @@ export const cases: ReadonlyArray<Case> = [
       // both workers get it in turn, with a growing delay between
       const value = yield* kit.within(60_000, job.await, "its end")
       Check.equal(value, "rare 1 1", "its success, attempt and deliveries")
+    })),
+
+  define("a payload of an older release is read by a newer one with its defaults", (kit) =>
+    Effect.gen(function*() {
+      const older = Task.make("Email", { payload: { to: Schema.String }, queue: kit.queue })
+      const newer = Task.make("Email", {
+        payload: {
+          to: Schema.String,
+          language: Schema.String.pipe(Schema.withDecodingDefaultKey(Effect.succeed("en")))
+        },
+        success: Schema.String,
+        queue: kit.queue
+      })
+      yield* kit.launch((id) =>
+        Worker.layer({ id, tasks: [newer] }).pipe(
+          Layer.provide(newer.toLayer(({ language, to }) => Effect.succeed(`${to} ${language}`)))
+        )
+      )
+      const job = yield* older.enqueue({ to: "a@b.c" })
+      const handle = yield* Job.fromId(newer, job.id)
+      Check.equal(yield* kit.within(1_000, handle.await, "its end"), "a@b.c en", "its success")
     })),
 
   define("a defect in a handler fails only its job", (kit) =>

@@ -22,8 +22,11 @@ const listen = (kit: Kit, filter: JobEvents.Filter) =>
     return events
   })
 
-const tagsOf = (events: ReadonlyArray<JobEvents.JobEvent>, id: string) =>
-  events.filter((event) => event.id === id).map((event) => event._tag)
+/** The client's events and those of the worker come on different ways: `Enqueued` may be overtaken. */
+const tagsOf = (events: ReadonlyArray<JobEvents.JobEvent>, id: string) => {
+  const tags = events.filter((event) => event.id === id).map((event) => event._tag)
+  return [...tags.filter((tag) => tag === "Enqueued"), ...tags.filter((tag) => tag !== "Enqueued")]
+}
 
 export const cases: ReadonlyArray<Case> = [
   define("the events of a job tell its whole life", (kit) =>
@@ -91,13 +94,10 @@ export const cases: ReadonlyArray<Case> = [
       yield* kit.outcome(other)
       yield* kit.elapse(200)
       const all = ["Enqueued", "Started", "Succeeded"]
-      Check.equal(ofJob.map(({ _tag, id }) => `${_tag} ${id}`), all.map((tag) => `${tag} the-one`), "events of a job")
+      Check.equal([ofJob.length, ...tagsOf(ofJob, "the-one")], [3, ...all], "events of a job")
       Check.equal(ofTask, [], "events of another task")
-      Check.equal(
-        ofQueue.map(({ _tag, queue }) => [_tag, queue]),
-        all.map((tag) => [tag, elsewhere.queue]),
-        "of a queue"
-      )
+      Check.equal(tagsOf(ofQueue, "the-one"), all, "events of a queue")
+      Check.isTrue(ofQueue.every(({ queue }) => queue === elsewhere.queue), "events of another queue")
     })),
 
   define("nobody emits events while nobody listens", (kit) =>

@@ -98,6 +98,25 @@ export const cases: ReadonlyArray<Case> = [
       })
   ),
 
+  define(
+    "a handler whose finalizers fail at the end of the grace period is released uncounted as well",
+    (kit) =>
+      Effect.gen(function*() {
+        const work = kit.work({ maxAttempts: 1 })
+        const first = yield* kit.worker(
+          work,
+          () => Effect.andThen(Effect.addFinalizer(() => Effect.die(new Error("cannot clean up"))), Effect.never),
+          { idleTimeout: longLease, gracePeriod: 0 }
+        )
+        const [job] = yield* kit.enqueue(work, "one")
+        yield* kit.started("one")
+        yield* kit.within(1_000, first.shutdown, "the end of the worker")
+        yield* kit.worker(work, done, { idleTimeout: longLease })
+        Check.equal(yield* kit.outcome(job!), "succeeded: done: one", "the end of the job")
+        Check.equal(kit.journal.of("one").map((run) => run.attempt), [1, 1], "attempts")
+      })
+  ),
+
   define("a second signal skips the rest of the grace period", (kit) =>
     Effect.gen(function*() {
       const work = kit.work()
@@ -140,6 +159,7 @@ export const cases: ReadonlyArray<Case> = [
       yield* kit.until(() => kit.journal.hasSucceeded(1), "the end of the handler")
       const shutdown = yield* Effect.forkChild(worker.shutdown, { startImmediately: true })
       yield* kit.elapse(500)
+      Check.isTrue(shutdown.pollUnsafe() === undefined, "the worker ended before its settlement was answered")
       yield* worker.faults.heal
       yield* kit.within(4_000, Fiber.join(shutdown), "the end of the worker")
       Check.equal(yield* kit.outcome(job!), "succeeded: done: one", "the end of the job")

@@ -163,20 +163,20 @@ export const cases: ReadonlyArray<Case> = [
       })
   ),
 
-  define("an outage shorter than the lease costs nothing", (kit) =>
-    Effect.gen(function*() {
-      const work = kit.work()
-      const worker = yield* kit.worker(work, slow(8_000), { idleTimeout: 6_000 })
-      yield* kit.worker(work, done, { idleTimeout: 6_000 })
-      const [job] = yield* kit.enqueue(work, "one")
-      const run = yield* kit.started("one")
-      const owner = run.worker === worker.id ? worker : undefined
-      if (owner !== undefined) {
-        yield* owner.faults.stall(true)
-        yield* kit.elapse(1_000)
+  ...outages.map(([what, cut]) =>
+    define(`a heartbeat that ${what} for less than a lease costs nothing`, (kit) =>
+      Effect.gen(function*() {
+        const work = kit.work()
+        const options = { idleTimeout: 3 * lease }
+        const owner = yield* kit.worker(work, slow(9 * lease), options)
+        const [job] = yield* kit.enqueue(work, "one")
+        yield* kit.started("one")
+        yield* kit.worker(work, done, options)
+        yield* cut(owner)
+        yield* kit.elapse(1.5 * lease)
         yield* owner.faults.heal
-      }
-      Check.equal(yield* kit.outcome(job!, 9_000), "succeeded: done: one", "the end of the job")
-      Check.equal(kit.journal.starts, ["one"], "the runs")
-    }))
+        Check.equal(yield* kit.outcome(job!, 10 * lease), "succeeded: done: one", "the end of the job")
+        Check.equal(kit.journal.starts, ["one"], "the runs")
+      }))
+  )
 ]

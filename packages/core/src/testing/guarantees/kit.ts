@@ -259,11 +259,14 @@ export class Kit {
     )
   }
 
-  /** Waits until a handler runs the job, and answers its latest run. */
-  started(job: string, times = 1, limit?: number) {
+  /** Waits until the job was started as many times, and answers the last of these runs. */
+  started(job: string, times = 1, limit?: number): Effect.Effect<Run> {
+    const run = () => this.journal.of(job)[times - 1]
+    // its time is read once it runs
+    const isStarted = () => !Number.isNaN(run()?.startedAt ?? Number.NaN)
     return Effect.map(
-      this.until(() => this.journal.of(job).length >= times, `run ${times} of job ${job}`, limit),
-      () => Check.present(this.journal.of(job)[times - 1], `run ${times} of job ${job}`)
+      this.until(isStarted, `run ${times} of job ${job}`, limit),
+      () => Check.present(run(), `run ${times} of job ${job}`)
     )
   }
 

@@ -83,8 +83,8 @@ export const cases: ReadonlyArray<Case> = [
       const [job] = yield* kit.enqueue(work, "one")
       Check.equal(yield* kit.outcome(job!, 5_000), "succeeded: done: one", "the end of the job")
       const [first, second, third] = kit.journal.of("one")
-      isDue(kit, second!.startedAt, first!.startedAt, first!.endedAt!, 600)
-      isDue(kit, third!.startedAt, second!.startedAt, second!.endedAt!, 1_200)
+      isDue(kit, second!.startedAt, first!.endedAt!, first!.endedAt!, 600)
+      isDue(kit, third!.startedAt, second!.endedAt!, second!.endedAt!, 1_200)
     })),
 
   define(
@@ -99,7 +99,7 @@ export const cases: ReadonlyArray<Case> = [
         const [job] = yield* kit.enqueue(work, "one")
         Check.equal(yield* kit.outcome(job!, 4_000), "JobFailed: Exhausted", "the end of the job")
         const [first, second] = kit.journal.of("one")
-        isDue(kit, second!.startedAt, first!.startedAt, first!.endedAt!, 2_000)
+        isDue(kit, second!.startedAt, first!.endedAt!, first!.endedAt!, 2_000)
         Check.equal(kit.journal.of("one").map((run) => run.attempt), [1, 2], "attempts")
         Check.equal((yield* job!.info).lastError, "busy 2", "the last error")
       })
@@ -119,7 +119,7 @@ export const cases: ReadonlyArray<Case> = [
         "runs"
       )
       for (let i = 1; i < runs.length; i++) {
-        isDue(kit, runs[i]!.startedAt, runs[i - 1]!.startedAt, runs[i - 1]!.endedAt!, 700)
+        isDue(kit, runs[i]!.startedAt, runs[i - 1]!.endedAt!, runs[i - 1]!.endedAt!, 700)
       }
       Check.equal((yield* job!.info).attempts, 1, "attempts of the record")
     })),

@@ -34,7 +34,7 @@ export const cases: ReadonlyArray<Case> = [
         Check.equal([paused, queued], [true, 2], "the stats")
         yield* JobQueue.resume(kit.queue)
         yield* kit.until(() => kit.journal.starts.length > 1, "the next run")
-        Check.equal(yield* kit.outcome(two!, 2_000), "succeeded: done: two", "the end of the second job")
+        Check.equal(yield* kit.outcome(two!, 4_000), "succeeded: done: two", "the end of the second job")
         Check.equal(yield* kit.outcome(three!, 2_000), "succeeded: done: three", "the end of the third job")
         Check.isTrue(kit.journal.runs.every((run) => run.deliveries === 1), "the hand-back was counted")
       })

@@ -3,6 +3,7 @@
  * exactly one wins, for ever.
  */
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import * as Latch from "effect/Latch"
 import * as Option from "effect/Option"
 import * as Check from "../Check.ts"
@@ -35,6 +36,36 @@ export const cases: ReadonlyArray<Case> = [
       Check.equal(yield* kit.outcome(bad!), "error: broken", "the end of the bad job")
       Check.equal([yield* good!.cancel, yield* bad!.cancel], ["succeeded", "failed"], "the answers of cancel")
       Check.equal([yield* good!.status, yield* bad!.status], ["succeeded", "failed"], "the states after cancel")
+    })),
+
+  define("a cancel that is overtaken by the end answers what was first", (kit) =>
+    Effect.gen(function*() {
+      const gate = yield* Latch.make()
+      const work = kit.work({ maxAttempts: 1 })
+      yield* kit.worker(
+        work,
+        (run) => Effect.andThen(gate.await, run.job === "good" ? done(run) : Effect.fail("broken"))
+      )
+      const jobs = yield* kit.enqueue(work, "good", "bad")
+      yield* kit.until(() => kit.journal.running.length === 2, "both runs")
+      // the cancels find running jobs, and reach the broker when those are over
+      yield* kit.faults.stall(({ operation }) => operation === "withdraw")
+      const cancels = yield* Effect.forEach(
+        jobs,
+        (job) => Effect.forkChild(job.cancel, { startImmediately: true })
+      )
+      yield* kit.elapse(200)
+      yield* gate.open
+      yield* kit.until(() => kit.journal.running.length === 0, "the end of both runs")
+      yield* kit.elapse(200)
+      yield* kit.faults.heal
+      const answers = yield* kit.within(1_000, Effect.forEach(cancels, Fiber.join), "the answers of cancel")
+      Check.equal(answers, ["succeeded", "failed"], "the answers of cancel")
+      Check.equal(
+        yield* Effect.forEach(jobs, (job) => kit.outcome(job)),
+        ["succeeded: done: good", "error: broken"],
+        "the ends"
+      )
     })),
 
   define(
@@ -159,7 +190,17 @@ export const cases: ReadonlyArray<Case> = [
         Check.equal(again.duplicate, false, "the id is free")
         Check.equal(yield* kit.outcome(again), "succeeded: done: three", "the end of the new job")
       })
-  )
+  ),
+
+  define("a state is kept for four leases of its worker", (kit) =>
+    Effect.gen(function*() {
+      const work = kit.work({ resultTimeToLive: 0 })
+      yield* kit.worker(work, done, { idleTimeout: 20_000 })
+      const job = yield* work.enqueue("one", { id: "the-one" })
+      Check.equal(yield* kit.outcome(job), "succeeded: done: one", "the end of the job")
+      yield* kit.elapse(75_000)
+      Check.equal(yield* job.status, "succeeded", "the state after 75 s")
+    }))
 ]
 
 /** Looks again until it fails: a broker may keep a record for longer. */

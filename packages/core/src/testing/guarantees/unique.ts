@@ -9,7 +9,7 @@ import * as Client from "../../Client.ts"
 import * as DeadLetter from "../../DeadLetter.ts"
 import * as Task from "../../Task.ts"
 import * as Check from "../Check.ts"
-import { type Case, define, done, type Kit, lease, never, type Work } from "./kit.ts"
+import { type Case, define, done, type Kit, lease, never, type Work, type WorkJob } from "./kit.ts"
 
 /** Enqueues the same id again and insists that it is not new. */
 const insistOnDuplicate = (work: Work, when: string) =>
@@ -18,14 +18,15 @@ const insistOnDuplicate = (work: Work, when: string) =>
     return job
   })
 
-/** Lets the record of a job without a value run out: a minute, and then however long the broker takes. */
+/** Lets a record without a value run out, a minute and however long the broker takes, and uses its id again. */
 const outliveRecord = (kit: Kit, work: Work) =>
   Effect.gen(function*() {
     yield* kit.elapse(60_000)
-    const isGone = Effect.map(work.enqueue("new", { id: "the-one" }), (job) => job.duplicate)
-    const retry: Effect.Effect<unknown, unknown, Client.Client> = Effect.flatMap(isGone, (duplicate) =>
-      duplicate ? Effect.andThen(Effect.sleep(500), retry) : Effect.void)
-    yield* kit.within(10_000, retry, "the end of the record")
+    const enqueue: Effect.Effect<WorkJob, unknown, Client.Client> = Effect.flatMap(
+      work.enqueue("new", { id: "the-one", delay: 500 }),
+      (job) => job.duplicate ? Effect.andThen(Effect.sleep(500), enqueue) : Effect.succeed(job)
+    )
+    return yield* kit.within(10_000, enqueue, "the end of the record")
   })
 
 export const cases: ReadonlyArray<Case> = [
@@ -157,16 +158,22 @@ export const cases: ReadonlyArray<Case> = [
       )
     })),
 
-  define("an id can be used again when its record has expired", (kit) =>
-    Effect.gen(function*() {
-      const work = kit.work({ resultTimeToLive: 0 })
-      yield* kit.worker(work, done)
-      const first = yield* work.enqueue("original", { id: "the-one" })
-      yield* kit.outcome(first)
-      yield* outliveRecord(kit, work)
-      yield* kit.started("new")
-      Check.equal(kit.journal.starts, ["original", "new"], "the runs")
-    })),
+  define(
+    "an id can be used again when its record has expired, and its result is the new one",
+    (kit) =>
+      Effect.gen(function*() {
+        const work = kit.work({ resultTimeToLive: 0 })
+        yield* kit.worker(work, done)
+        const [other] = yield* kit.enqueue(work, "other")
+        yield* kit.outcome(other!)
+        // nobody takes its result: it must not be kept for the next job with this id
+        yield* work.enqueue("original", { id: "the-one" })
+        yield* kit.started("original")
+        const again = yield* outliveRecord(kit, work)
+        Check.equal(yield* kit.outcome(again), "succeeded: done: new", "the end of the new job")
+        Check.equal(kit.journal.starts, ["other", "original", "new"], "the runs")
+      })
+  ),
 
   define("a dead letter is replayed under its id, with all attempts before it", (kit) =>
     Effect.gen(function*() {

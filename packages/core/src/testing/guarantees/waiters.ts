@@ -6,6 +6,7 @@ import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Latch from "effect/Latch"
 import * as Result from "effect/Result"
+import * as DeadLetter from "../../DeadLetter.ts"
 import * as Job from "../../Job.ts"
 import * as Check from "../Check.ts"
 import { type Case, define, done, lease, never } from "./kit.ts"
@@ -103,6 +104,26 @@ export const cases: ReadonlyArray<Case> = [
       )
       Check.equal(ends, items.map(({ payload }) => `done: ${payload}`), "results")
     })),
+
+  define(
+    "a result that was pushed before a replay is not taken for the one of the replay",
+    (kit) =>
+      Effect.gen(function*() {
+        const work = kit.work({ maxAttempts: 1 })
+        let repaired = false
+        yield* kit.worker(work, (run) => repaired || run.job === "first" ? done(run) : Effect.fail("broken"))
+        const [first] = yield* kit.enqueue(work, "first")
+        yield* kit.outcome(first!)
+        // this client listens to its pushes by now, and nobody takes the next one
+        const [job] = yield* kit.enqueue(work, "one")
+        yield* kit.started("one")
+        yield* kit.elapse(200)
+        repaired = true
+        Check.equal(yield* DeadLetter.replay(kit.queue, [job!.id]), ["done"], "the answer of replay")
+        const handle = yield* Job.fromId(work, job!.id)
+        Check.equal(yield* kit.outcome(handle), "succeeded: done: one", "the end of the replay")
+      })
+  ),
 
   define(
     "a waiter gets a result that is not kept, and later ones hear that it is gone",

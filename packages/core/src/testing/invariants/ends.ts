@@ -21,11 +21,19 @@ export const checkEnds = (life: Life, settings: Settings, report: Report): void 
     }
   }
   for (const run of runs) {
+    if (run.healthy === true && run.leaseLostAt !== undefined && record?.state !== "cancelled") {
+      const message = `worker "${run.worker}" was healthy and lost its lease at ${run.leaseLostAt}`
+      report(violation("LostLease", job, run.leaseLostAt, message))
+    }
     if (run.settled !== true || run.leaseLostAt === undefined) continue
     const message =
       `worker "${run.worker}" lost its lease at ${run.leaseLostAt}, and its settlement was taken all the same`
     report(violation("StaleSettle", job, run.endedAt, message))
   }
+  checkTokens(life, settings, report)
+}
+
+const checkTokens = ({ job, runs }: Life, settings: Settings, report: Report): void => {
   const tokens = runs.flatMap((run) => run.token === undefined ? [] : [run.token]).sort((a, b) => a.takenAt - b.takenAt)
   for (let i = 1; i < tokens.length; i++) {
     const [before, after] = [tokens[i - 1]!, tokens[i]!]
@@ -33,9 +41,23 @@ export const checkEnds = (life: Life, settings: Settings, report: Report): void 
     const message = `fencing token ${after.value} was taken after fencing token ${before.value}`
     report(violation("FencingOrder", job, after.takenAt, message))
   }
+  for (const { leaseLostAt = Infinity, startedAt, token: old, worker } of runs) {
+    if (old !== undefined && leaseLostAt <= startedAt) {
+      const message = `worker "${worker}" took fencing token ${old.value} in a run that never owned its lease`
+      report(violation("FencingOrder", job, old.takenAt, message))
+    }
+    const owner = runs.find(({ startedAt, token }) =>
+      old !== undefined && token !== undefined && leaseLostAt <= startedAt && token.value < old.value
+    )
+    if (owner === undefined) continue
+    const message =
+      `worker "${worker}" had lost its lease at ${leaseLostAt}, and its fencing token ${old?.value} beats ` +
+      `the ${owner.token?.value} of worker "${owner.worker}" that started after that`
+    report(violation("FencingOrder", job, owner.token?.takenAt, message))
+  }
 }
 
-const findMistake = ({ job, runs }: Life, record: RecordView, { expiryTolerance }: Settings): string | undefined => {
+const findMistake = ({ job, runs }: Life, record: RecordView, { workerTolerance }: Settings): string | undefined => {
   const { attempts, reason, state } = record
   const ran = (outcome: string) => runs.some((run) => run.outcome === outcome && run.attempt === attempts)
   if (job.maxAttempts !== undefined && attempts > job.maxAttempts) {
@@ -46,7 +68,7 @@ const findMistake = ({ job, runs }: Life, record: RecordView, { expiryTolerance 
   }
   if (state === "expired") {
     if (job.expiresAt === undefined) return "its record says expired, but it never expires"
-    if (record.finishedAt + expiryTolerance < job.expiresAt) {
+    if (record.finishedAt + workerTolerance < job.expiresAt) {
       return `its record says expired at ${record.finishedAt}, but it expires at ${job.expiresAt}`
     }
   }

@@ -55,6 +55,8 @@ export interface Run extends Identity {
   readonly delay?: number | undefined
   /** Since when the run did not own its lease; `undefined` if it owned it until its end. */
   readonly leaseLostAt?: number | undefined
+  /** True if nothing kept the worker from renewing the lease as long as it ran. Default: false. */
+  readonly healthy?: boolean | undefined
   /** Whether the broker answered `settled` to its settlement, if it is known. */
   readonly settled?: boolean | undefined
   readonly token?: { readonly value: number; readonly takenAt: number } | undefined
@@ -118,8 +120,30 @@ export interface Lives {
 const nameOf = ({ id, queue }: { readonly queue: string; readonly id: string }): string =>
   `${queue.length}:${queue}${id}`
 
+/** The job that was there at the time; `undefined` if that is not sure. */
+const findSeen = (
+  generations: ReadonlyMap<number, Life> | undefined,
+  { at, places, record }: Observation,
+  workerTolerance: number
+): Life | undefined => {
+  if (generations === undefined) return undefined
+  const pushed = places === undefined && record !== undefined
+  // a push may come late: it belongs to the job that was there when its record was written
+  const time = pushed ? record.finishedAt : at
+  const tolerance = pushed ? workerTolerance : 0
+  let seen = generations.get(0)
+  if (!pushed && seen !== undefined && time < seen.job.acceptedAt) return undefined
+  for (const [generation, life] of generations) {
+    const { acceptedAt, acceptedBy = acceptedAt } = life.job
+    if (generation === 0 || time < acceptedAt - tolerance) continue
+    if (time <= acceptedBy + tolerance) return undefined
+    if (seen === undefined || acceptedAt >= seen.job.acceptedAt) seen = life
+  }
+  return seen
+}
+
 /** Puts together what belongs to one job. */
-export const lives = (history: History): Lives => {
+export const lives = (history: History, workerTolerance: number): Lives => {
   const byName = new Map<string, Map<number, Life>>()
   const all: Array<Life> = []
   for (const job of history.sent) {
@@ -138,17 +162,7 @@ export const lives = (history: History): Lives => {
   for (const run of history.runs) find(run)?.runs.push(run)
   for (const cancel of history.cancels) find(cancel)?.cancels.push(cancel)
   for (const observation of history.observations) {
-    // of the latest job that was there at the time
-    let seen: Life | undefined
-    for (const life of byName.get(nameOf(observation))?.values() ?? []) {
-      if (life.job.acceptedAt > observation.at) continue
-      if (seen === undefined || life.job.acceptedAt >= seen.job.acceptedAt) seen = life
-    }
-    if (seen === undefined) continue
-    const { acceptedAt, acceptedBy = acceptedAt, generation = 0 } = seen.job
-    // it may still be of the job before
-    if (generation > 0 && observation.at <= acceptedBy) continue
-    seen.observations.push(observation)
+    findSeen(byName.get(nameOf(observation)), observation, workerTolerance)?.observations.push(observation)
   }
   for (const life of all) {
     life.before = byName.get(nameOf(life.job))?.get((life.job.generation ?? 0) - 1)

@@ -15,7 +15,7 @@ export const checkStarts = (life: Life, settings: Settings, report: Report): voi
     if (run.startedAt + tolerance < job.dueAt) {
       tell("EarlyStart", `started it ${job.dueAt - run.startedAt} ms before it was due`)
     }
-    if (job.expiresAt !== undefined && run.startedAt > job.expiresAt + settings.expiryTolerance) {
+    if (job.expiresAt !== undefined && run.startedAt > job.expiresAt + settings.workerTolerance) {
       tell("StartAfterExpiry", `started attempt ${run.attempt} ${run.startedAt - job.expiresAt} ms after it expired`)
     }
     if (run.deliveries > settings.maxDeliveries) {

@@ -32,9 +32,11 @@ export type Kind =
   | "StartAfterEnd"
   /** `cancel` answered another state than the record has. */
   | "WrongCancelAnswer"
+  /** A healthy worker lost the lease of a job that nobody cancelled. */
+  | "LostLease"
   /** A run that had lost its lease was settled. */
   | "StaleSettle"
-  /** A fencing token is not greater than one taken before. */
+  /** A fencing token is not greater than one taken before, or was given to who did not own the job. */
   | "FencingOrder"
   /** A run of a job that nobody sent. */
   | "UnknownJob"
@@ -61,8 +63,8 @@ export interface Options {
   readonly leastTimeToLive?: number | undefined
   /** ms by which times of different clocks may differ. Default: 0. */
   readonly tolerance?: number | undefined
-  /** ms by which a worker may be wrong about the broker's clock when it looks whether a job has expired. Default: `tolerance`. */
-  readonly expiryTolerance?: number | undefined
+  /** ms by which a worker may be wrong about the broker's clock: it ends records and decides on expiry by it. Default: `tolerance`. */
+  readonly workerTolerance?: number | undefined
   /** ms after a cancel in which a job that a worker had in hand may still start. Default: for ever. */
   readonly cancelGrace?: number | undefined
   /** The greatest `maxDeliveries` of any worker. Default: 5. */
@@ -77,7 +79,7 @@ export interface Options {
 export interface Settings {
   readonly leastTimeToLive: number
   readonly tolerance: number
-  readonly expiryTolerance: number
+  readonly workerTolerance: number
   readonly cancelGrace: number
   readonly maxDeliveries: number
   readonly exactDeliveries: boolean
@@ -87,7 +89,7 @@ export interface Settings {
 export const resolve = (options: Options): Settings => ({
   leastTimeToLive: options.leastTimeToLive ?? 60_000,
   tolerance: options.tolerance ?? 0,
-  expiryTolerance: options.expiryTolerance ?? options.tolerance ?? 0,
+  workerTolerance: options.workerTolerance ?? options.tolerance ?? 0,
   cancelGrace: options.cancelGrace ?? Infinity,
   maxDeliveries: options.maxDeliveries ?? 5,
   exactDeliveries: options.exactDeliveries ?? true,

@@ -1,0 +1,7 @@
+/**
+ * All suites, by the word that picks them: `npm run bench -- memory`.
+ */
+import { memory } from "./memory/suite.ts"
+import type { Suite } from "./scenario.ts"
+
+export const suites: ReadonlyArray<Suite> = [memory]

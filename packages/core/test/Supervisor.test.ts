@@ -7,6 +7,7 @@ import * as Layer from "effect/Layer"
 import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
 import * as TestClock from "effect/testing/TestClock"
+import type { Envelope } from "../src/Envelope.ts"
 import type { Subscription } from "../src/JobLog.ts"
 import * as JobQueue from "../src/JobQueue.ts"
 import * as Task from "../src/Task.ts"
@@ -16,6 +17,7 @@ import * as Worker from "../src/Worker.ts"
 import { gate, program, run, settle } from "./fixtures/kit.ts"
 import { Logs } from "./fixtures/logs.ts"
 import * as Spy from "./fixtures/spy.ts"
+import { bareEnvelope } from "./samples.ts"
 
 const Work = Task.make("Work", {
   payload: Schema.String,
@@ -30,6 +32,17 @@ const worker = (
 ) => Worker.layer({ id: "w", ...options, tasks: [Work] }).pipe(Layer.provide(Work.toLayer(handler)))
 
 const fork = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.forkChild(effect, { startImmediately: true })
+
+/** A job of `Work` as the broker hands it out after two crashes. */
+const suspect = (id: string): Envelope => ({
+  ...bareEnvelope,
+  id,
+  queue: "q",
+  task: "Work",
+  priority: "normal",
+  body: new TextEncoder().encode(JSON.stringify(id)),
+  deliveries: 2
+})
 
 /** A worker whose own connection breaks; everybody else's does not. */
 const broken = Effect.gen(function*() {
@@ -343,5 +356,29 @@ describe("the end", () => {
       )
       yield* TestClock.adjust("4 seconds")
       assert.strictEqual((yield* JobQueue.stats("q")).queued, 1)
+    })))
+})
+
+describe("a suspect", () => {
+  it.effect("starts only when the suspects beside it are back at the broker", () =>
+    program(Effect.gen(function*() {
+      const transport = yield* Transport
+      const { arrived, open, pass } = yield* gate
+      const slow = withSubscription(transport, (subscription) => ({
+        settle: (settlements) => Effect.andThen(pass, subscription.settle(settlements))
+      }))
+      yield* transport.log.send([suspect("one"), suspect("two")])
+      const started: Array<string> = []
+      const handler = (name: string) => Effect.as(Effect.sync(() => started.push(name)), name)
+      yield* Effect.provideService(run(worker(handler)), Transport, slow)
+      yield* settle
+      assert.strictEqual(arrived(), 1)
+      assert.deepStrictEqual(started, [])
+      yield* open
+      yield* settle
+      assert.deepStrictEqual(started, ["one"])
+      yield* TestClock.adjust("1 second")
+      yield* settle
+      assert.deepStrictEqual(started, ["one", "two"])
     })))
 })

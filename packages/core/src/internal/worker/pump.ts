@@ -38,6 +38,8 @@ export interface Pump {
 /** Shared by the queues of one worker: it holds one suspect at a time. */
 export interface Suspects {
   count: number
+  /** Handed back, and the broker has not answered yet. */
+  leaving: number
 }
 
 export const make = (options: {
@@ -119,9 +121,12 @@ export const make = (options: {
     if (settings.taskConcurrency.has(task)) runningByTask.set(task, (runningByTask.get(task) ?? 0) + by)
   }
 
+  // it may end this process at once: what it would take with it, uncounted till then, has to be out of our hands first
+  const mustWait = (one: Held) => one.suspect && suspects.leaving > 0
+
   /** The first job of the buffer that may start now. */
   const next = (): Held | undefined => {
-    const index = buffer.findIndex((one) => one.checked && !runsAtLimit(one.delivery.envelope.task))
+    const index = buffer.findIndex((one) => one.checked && !mustWait(one) && !runsAtLimit(one.delivery.envelope.task))
     if (index < 0) return undefined
     return index === 0 ? buffer.shift() : buffer.splice(index, 1)[0]
   }
@@ -236,7 +241,11 @@ export const make = (options: {
     const suspect = Admission.isSuspect(delivery)
     if (suspect && suspects.count > 0) {
       log("Suspect handed back: this worker holds one already", delivery)
-      return settle(writer.handBack(delivery, Admission.suspectDelay), () => {})
+      suspects.leaving++
+      return settle(writer.handBack(delivery, Admission.suspectDelay), () => {
+        suspects.leaving--
+        pump()
+      })
     }
     if (suspect) suspects.count++
     log("Handed out", delivery)

@@ -61,7 +61,8 @@ const measuredCells = (measured: Measured): ReadonlyArray<string> => {
 const figureCells = (scenario: string, { most, name, unit, value }: Figure): ReadonlyArray<string> => [
   scenario,
   name,
-  `${value.toFixed(unit === "MB" ? 1 : 0)} ${unit}`,
+  // + 0: there is no -0.0 MB
+  `${(Math.round(value * 10) / 10 + 0).toFixed(unit === "MB" ? 1 : 0)} ${unit}`,
   most === undefined ? "" : `≤ ${most} ${unit}: ${verdict(value <= most)}`
 ]
 
@@ -87,7 +88,9 @@ export const footprintTable = (weighed: ReadonlyArray<Weighed>): string =>
     weighed.flatMap(({ figures, name }) => figures.map((figure) => figureCells(name, figure)))
   )
 
+export const isMissed = (measured: Measured): boolean => (ratio(measured) ?? Infinity) < (measured.against?.least ?? 0)
+
 /** Floors that a run missed. */
 export const missed = (measured: ReadonlyArray<Measured>, weighed: ReadonlyArray<Weighed>): number =>
-  measured.filter((one) => (ratio(one) ?? Infinity) < (one.against?.least ?? 0)).length +
+  measured.filter(isMissed).length +
   weighed.flatMap((one) => one.figures).filter((figure) => figure.value > (figure.most ?? Infinity)).length

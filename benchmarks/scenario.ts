@@ -4,7 +4,7 @@
 import type * as Effect from "effect/Effect"
 import type { Sample } from "./measure.ts"
 
-/** How fast jobs go. A process of its own: a warm-up, then the median of five rounds. */
+/** How fast jobs go. A process of its own: two rounds to warm up, then the median of five. */
 export interface Throughput {
   readonly _tag: "Throughput"
   readonly name: string

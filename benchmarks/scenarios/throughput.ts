@@ -17,7 +17,7 @@ export const bulkCycle = (setup: Setup): Round => (jobs) =>
 
 const indices = (jobs: number) => Array.from({ length: jobs }, (_, index) => index)
 
-/** Enqueue → run → record, 64 calls of `enqueue` at once, again when their jobs are over. */
+/** Enqueue → run → record, 64 calls of `enqueue` at once, then a turn for the worker. */
 export const singleCycle = (setup: Setup): Round => (jobs) => {
   const chunk = indices(batch)
   const produce = Effect.gen(function*() {

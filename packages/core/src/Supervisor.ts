@@ -16,7 +16,7 @@ import { cancelTopic } from "./Bus.ts"
 import * as Heartbeat from "./internal/worker/heartbeat.ts"
 import type { Held } from "./internal/worker/held.ts"
 import * as Pump from "./internal/worker/pump.ts"
-import type { RegisteredTask, Settings } from "./internal/worker/settings.ts"
+import { monotonic, type RegisteredTask, type Settings } from "./internal/worker/settings.ts"
 import * as Settler from "./internal/worker/settler.ts"
 import * as Writer from "./internal/worker/writer.ts"
 import type { Delivery } from "./JobLog.ts"
@@ -128,6 +128,7 @@ export const make = Effect.fnUntraced(function*(
     let failures = 0
     while (true) {
       yield* when(hasRoom)
+      const pulledAt = monotonic(settings.clock)
       // nothing may interrupt between the hand-out and the moment at which the pump holds it
       const exit = yield* Effect.uninterruptibleMask((restore) =>
         Effect.exit(Effect.map(restore(subscription.pull(pump.demand())), pump.accept))
@@ -138,6 +139,8 @@ export const make = Effect.fnUntraced(function*(
         continue
       }
       if (Cause.hasInterruptsOnly(exit.cause)) return yield* Effect.interrupt
+      // one that waited for long had reached the broker: this is a new failure
+      if (monotonic(settings.clock) - pulledAt > restartDelay.longest) failures = 0
       if (failures === 0) {
         yield* Effect.logWarning(`Pulling from queue "${queue}" failed, trying again. Running jobs go on.`, exit.cause)
       }

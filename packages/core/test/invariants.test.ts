@@ -340,7 +340,7 @@ describe("Invariants", () => {
       const stale = run({ endedAt: 1_400, leaseLostAt: 1_100, token: { value: 8, takenAt: 1_220 } })
       const owner = run({ ...second, token: { value: 7, takenAt: 1_210 } })
       rule("FencingOrder", { runs: [stale, owner] }, { runs: [{ ...stale, leaseLostAt: 1_250 }] })
-      rule("FencingOrder", { runs: [run({ leaseLostAt: 1_000, token: { value: 8, takenAt: 1_220 } })] })
+      rule("FencingOrder", { runs: [run({ leaseLostAt: 999, token: { value: 8, takenAt: 1_220 } })] })
     })
   })
 

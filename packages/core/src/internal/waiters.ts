@@ -236,6 +236,11 @@ export const make = (options: {
             register(queue, id, undefined)
           )
         )
-        : Effect.andThen(patiently(ensureSubscribed), register(queue, id, stamp))
+        // a retry that never happens would cost as much as the rest of the wait
+        : Effect.suspend(() =>
+          subscribed
+            ? register(queue, id, stamp)
+            : Effect.andThen(patiently(ensureSubscribed), register(queue, id, stamp))
+        )
   }
 }

@@ -297,7 +297,7 @@ export const bugs: Readonly<Record<string, Bug>> = {
       changingDeliveries(transport, recorder, ({ envelope }) => ({ envelope: { ...envelope, expiresAt: undefined } }))
   },
   "hand-outs not counted": {
-    shows: ["Unfinished"],
+    shows: ["TooManyDeliveries", "Unfinished"],
     within: 60,
     atBroker: (transport, { recorder }) => changingDeliveries(transport, recorder, () => ({ deliveries: 1 }))
   },

@@ -17,6 +17,7 @@ import { Link, type Network } from "./link.ts"
 import { tasksOf, type WorkerPlan } from "./plan.ts"
 import type { Prng } from "./prng.ts"
 import type { Recorder } from "./recorder.ts"
+import * as Tap from "./tap.ts"
 import { byTag, type Handler, toLayer } from "./tasks.ts"
 import { Process, type World } from "./world.ts"
 
@@ -44,10 +45,10 @@ export class Machine {
   constructor(stage: Stage, name: string, skew = 0) {
     const { broker, random, recorder, world } = stage
     this.process = new Process(world, name, random.fork(`random ${name}`), skew)
-    const inner = recorder.tap(this.process, stage.transport)
+    const inner = Tap.atBroker(stage.transport, this.process, recorder)
     this.link = new Link(this.process, broker, inner, stage.network, random.fork(`link ${name}`))
     this.context = this.process.context.pipe(
-      Context.add(Transport, stage.atWorker(recorder.received(this.link.transport), this.process)),
+      Context.add(Transport, stage.atWorker(Tap.atWorker(this.link.transport, this.process, recorder), this.process)),
       Context.add(Signing, stage.signing)
     )
   }
@@ -151,6 +152,9 @@ export class WorkerActor {
   stop(now: boolean): void {
     this.ready = false
     const { process } = this.machine
+    const { health } = this.stage.recorder
+    const grace = this.stage.world.now + (now ? 0 : this.plan.gracePeriod)
+    health.graceUntil.set(process, Math.min(grace, health.graceUntil.get(process) ?? Infinity))
     process.post(() => Deferred.doneUnsafe(this.stopping, Exit.void))
     if (now) this.stage.world.after(50, () => process.post(() => Deferred.doneUnsafe(this.stopNow, Exit.void)))
   }

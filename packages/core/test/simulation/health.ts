@@ -2,6 +2,7 @@
  * What a simulated world can check beyond the invariants of a history: exact
  * hand-out counts, and how soon things happen while nothing is wrong.
  */
+import * as Envelope from "../../src/Envelope.ts"
 import type { Delivery, Settlement } from "../../src/JobLog.ts"
 import type { Kind, Violation } from "../../src/testing/Invariants.ts"
 import { isLossy, type Network } from "./link.ts"
@@ -10,6 +11,17 @@ import type { Process, World } from "./world.ts"
 interface Count {
   base: number
   handOuts: number
+  /** When the job could be handed out; `undefined` if its key decides. */
+  dueAt: number | undefined
+  firstHandOutAt: number | undefined
+  unknownSince: number | undefined
+}
+
+/** What the plan promises of every worker. */
+interface Terms {
+  readonly network: Network
+  /** ms. */
+  readonly unknownTaskTimeout: number
 }
 
 interface EndedRun {
@@ -17,6 +29,8 @@ interface EndedRun {
   readonly deadline: number | undefined
   /** ms that the handler takes to be interrupted. */
   readonly cleanup: number
+  readonly interrupted: boolean
+  readonly leaseLost: boolean
   /** When the last sign of life was sent that the broker answered. */
   readonly confirmedAt: number | undefined
 }
@@ -24,28 +38,30 @@ interface EndedRun {
 /** Hand-outs from which on a job is a suspect. */
 const suspectFrom = 3
 
-/** ms after which waiters read by themselves, and workers look at the pause flag. */
-const promised = { reread: 5_000, pause: 1_000 }
+/** ms until waiters read by themselves, workers look at the pause flag, the broker serves a pull that waits. */
+const promised = { reread: 5_000, pause: 1_000, handOut: 5 }
 
 export class Health {
   readonly complaints: Array<Violation> = []
   /** ms, by worker. */
   readonly leases = new WeakMap<Process, number>()
+  /** Workers that were told to stop, and until when running handlers may go on. */
+  readonly graceUntil = new WeakMap<Process, number>()
   /** Nothing stood still, was cut off or got lost so far. */
   healthy = true
   private readonly world: World
-  private readonly network: Network
+  private readonly terms: Terms
   /** ms that a few round trips take. */
   private readonly slack: number
   private readonly counts = new Map<string, Count>()
   private readonly cancelledAt = new Map<string, number>()
   private readonly pausedAt = new Map<string, number>()
 
-  constructor(world: World, network: Network) {
+  constructor(world: World, terms: Terms) {
     this.world = world
-    this.network = network
-    this.healthy = !isLossy(network)
-    this.slack = 20 + 10 * network.latency
+    this.terms = terms
+    this.healthy = !isLossy(terms.network)
+    this.slack = 20 + 10 * terms.network.latency
   }
 
   private complain(kind: Kind, name: string, message: string): void {
@@ -53,15 +69,24 @@ export class Health {
     this.complaints.push({ kind, queue: queue!, id: id.join("/"), at: this.world.now, message })
   }
 
-  accepted(name: string): void {
-    this.counts.set(name, { base: 0, handOuts: 0 })
+  accepted(name: string, dueAt: number | undefined): void {
+    this.counts.set(name, { base: 0, handOuts: 0, dueAt, firstHandOutAt: undefined, unknownSince: undefined })
     this.cancelledAt.delete(name)
   }
 
-  handedOut(name: string, { deliveries }: Delivery): void {
+  /** `waitedSince`: when the pull that got it had arrived. */
+  handedOut(name: string, { deliveries }: Delivery, waitedSince: number): void {
     const count = this.counts.get(name)
     if (count === undefined) return
+    const { now } = this.world
     count.handOuts++
+    count.firstHandOutAt ??= now
+    if (count.handOuts === 1 && count.dueAt !== undefined && this.healthy) {
+      const late = now - Math.max(count.dueAt, waitedSince)
+      if (late > promised.handOut) {
+        this.complain("Unfinished", name, `it was handed out ${late} ms after it could have been`)
+      }
+    }
     const expected = count.base + count.handOuts
     if (deliveries === expected) return
     this.complain("TooManyDeliveries", name, `it was handed out with count ${deliveries} instead of ${expected}`)
@@ -69,9 +94,24 @@ export class Health {
 
   /** `started`: a handler ran with this delivery. */
   settled(name: string, settlement: Settlement, started: boolean): void {
+    const count = this.counts.get(name)
+    if (count === undefined) return
+    const { now } = this.world
+    if (settlement._tag === "Bury" && settlement.record.reason === "UnknownTask") {
+      const waited = now - (count.firstHandOutAt ?? now)
+      if (waited + this.slack < this.terms.unknownTaskTimeout) {
+        this.complain("WrongRecord", name, `its task was given up as unknown after ${waited} ms`)
+      }
+    }
     if (settlement._tag !== "Forward") return
     const { delivery, successor } = settlement
-    this.counts.set(name, { base: successor.deliveries, handOuts: 0 })
+    if (count.unknownSince !== undefined && successor.unknownSince !== count.unknownSince) {
+      this.complain("WrongRecord", name, "the time since which its task is unknown was forgotten")
+    }
+    count.unknownSince = successor.unknownSince
+    count.base = successor.deliveries
+    count.handOuts = 0
+    count.dueAt = successor.key === undefined ? Envelope.dueAt(successor, now) : undefined
     const expected = started ? 0 : delivery.deliveries - 1
     if (successor.deliveries === expected) return
     const what = started ? "a run of it" : "a hand-back without a run"
@@ -116,8 +156,9 @@ export class Health {
       )
     }
     if (!this.healthy) return
+    if (run.interrupted) this.interrupted(name, process, run)
     const cancelledAt = this.cancelledAt.get(name) ?? Infinity
-    const heartbeat = this.network.losePush === 0 ? 0 : lease / 3
+    const heartbeat = this.terms.network.losePush === 0 ? 0 : lease / 3
     if (cancelledAt > run.startedAt && now - cancelledAt > limit + heartbeat) {
       this.complain("Unfinished", name, `worker "${process.name}" ran it for ${now - cancelledAt} ms after its cancel`)
     }
@@ -125,6 +166,14 @@ export class Health {
     if (late > limit) {
       this.complain("Unfinished", name, `worker "${process.name}" ran it for ${late} ms after its time limit`)
     }
+  }
+
+  /** There must be a reason, and at shutdown the grace period comes first. */
+  private interrupted(name: string, process: Process, { cleanup, leaseLost }: EndedRun): void {
+    if (leaseLost || this.cancelledAt.has(name)) return
+    const grace = this.graceUntil.get(process)
+    if (grace !== undefined && this.world.now - cleanup >= grace) return
+    this.complain("Unfinished", name, `worker "${process.name}" interrupted it without a reason`)
   }
 
   cancelled(name: string): void {
@@ -140,6 +189,11 @@ export class Health {
   drained(process: Process, names: Iterable<string>): void {
     if (!this.healthy) return
     for (const name of names) this.complain("Unfinished", name, `worker "${process.name}" drained and kept its lease`)
+  }
+
+  /** The grace period of the worker is over. */
+  isOver(process: Process): boolean {
+    return (this.graceUntil.get(process) ?? Infinity) <= this.world.now
   }
 
   /** Whether the job was cancelled since it was accepted. */

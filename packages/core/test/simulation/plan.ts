@@ -82,7 +82,8 @@ const endings: Readonly<Record<Step["ends"], number>> = {
 
 type Weights = Readonly<Record<Step["ends"], number>>
 
-const step = (random: Prng, weights: Weights, { fenced, lease }: Features): Step => {
+const step = (random: Prng, weights: Weights, features: Features): Step => {
+  const { fenced, lease } = features
   const ends = random.weighted(weights)
   const length = random.weighted({ none: 2, short: 3, medium: 5, long: 2 })
   const lasts = length === "none"
@@ -93,10 +94,10 @@ const step = (random: Prng, weights: Weights, { fenced, lease }: Features): Step
     ? random.int(50, 1_500)
     : random.int(lease, 4 * lease)
   return {
-    lasts,
+    lasts: snap(lasts, features),
     ends,
     // a snooze of nothing would spin within one instant
-    delay: random.pick([ends === "snoozes" ? 100 : 0, random.int(50, 300), random.int(300, 4_000)]),
+    delay: snap(random.pick([ends === "snoozes" ? 100 : 0, random.int(50, 300), random.int(300, 4_000)]), features),
     cleanup: random.chance(0.2) ? random.int(1, 800) : 0,
     fenced: random.chance(fenced)
   }
@@ -115,10 +116,10 @@ const job = (random: Prng, n: number, task: Tag, weights: Weights, features: Fea
     unique: `u${random.int(0, 3)}`,
     key: features.keys && random.chance(features.keyed) ? `k${random.int(0, features.keyCount - 1)}` : undefined,
     id: random.chance(0.1) ? `own-${random.int(0, 5)}` : undefined,
-    delay: features.delays && random.chance(0.3) ? random.int(1, 8_000) : 0,
+    delay: features.delays && random.chance(0.3) ? snap(random.int(1, 8_000), features) : 0,
     absolute: random.chance(0.3),
     priority: features.priorities ? random.pick(["low", "normal", "high"] as const) : "normal",
-    expiresIn: features.expiries && random.chance(0.2) ? random.int(1, 6_000) : undefined,
+    expiresIn: features.expiries && random.chance(0.2) ? snap(random.int(1, 6_000), features) : undefined,
     steps,
     undecodable: features.badPayloads && random.chance(0.05),
     awaited: random.chance(0.5)
@@ -137,7 +138,11 @@ interface Features {
   readonly late: boolean
   readonly badPayloads: boolean
   readonly fenced: number
+  /** ms that all times are multiples of: on a coarse grid things happen at once. */
+  readonly grid: number
 }
+
+const snap = (milliseconds: number, { grid }: Features): number => Math.ceil(milliseconds / grid) * grid
 
 const draw = (random: Prng): Features => ({
   lease: random.pick([1_000, 1_000, 2_000, 3_000]),
@@ -149,7 +154,8 @@ const draw = (random: Prng): Features => ({
   expiries: random.chance(0.5),
   late: random.chance(0.3),
   badPayloads: random.chance(0.3),
-  fenced: random.pick([0, 0.1, 1])
+  fenced: random.pick([0, 0.1, 1]),
+  grid: random.chance(0.4) ? 100 : 1
 })
 
 const worker = (random: Prng, id: string, features: Features): WorkerPlan => ({
@@ -187,7 +193,7 @@ export const make = (random: Prng): Plan => {
     if (ending !== "succeeds" && random.chance(0.4)) weights[ending] = 0
   }
   const actions: Array<{ at: number; action: Action }> = []
-  const add = (at: number, action: Action) => actions.push({ at: Math.floor(at), action })
+  const add = (at: number, action: Action) => actions.push({ at: snap(Math.floor(at), features), action })
 
   const jobs = random.fork("jobs")
   const count = jobs.pick([5, 15, 30, 50])

@@ -8,11 +8,9 @@ import * as Exit from "effect/Exit"
 import * as Envelope from "../../src/Envelope.ts"
 import type * as Execution from "../../src/Execution.ts"
 import { HandOut } from "../../src/internal/memory/job.ts"
-import { pauses } from "../../src/internal/pause.ts"
-import type { Delivery, Settled, Settlement, Subscription } from "../../src/JobLog.ts"
-import type { Collection } from "../../src/Store.ts"
+import type { Delivery, Settled, Settlement } from "../../src/JobLog.ts"
+import type { TerminalState } from "../../src/JobRecord.ts"
 import * as Invariants from "../../src/testing/Invariants.ts"
-import type { Transport } from "../../src/Transport.ts"
 import type { Health } from "./health.ts"
 import { showSettlement } from "./seam.ts"
 import { leastRetryDelay, maxAttempts, type Step } from "./tasks.ts"
@@ -44,6 +42,8 @@ export class Recorder {
   readonly health: Health
   /** What a planted bug hands out in place of a delivery of the broker. */
   readonly stands = new WeakMap<Delivery, Delivery>()
+  /** What a handler runs, by the headers that it sees. */
+  readonly byHeaders = new WeakMap<object, Delivery>()
   private readonly world: World
   private order = 0
   private readonly newest = new Map<string, Invariants.Sent>()
@@ -66,121 +66,24 @@ export class Recorder {
     this.health = health
   }
 
-  /** The transport as one process sees it. */
-  tap(process: Process, inner: Transport["Service"]): Transport["Service"] {
-    const { log } = inner
-    return {
-      ...inner,
-      store: {
-        ...inner.store,
-        put: (collection, key, value, options) =>
-          Effect.tap(
-            inner.store.put(collection, key, value, options),
-            () => Effect.sync(() => this.notePause(collection, true))
-          ),
-        remove: (collection, key, options) =>
-          Effect.tap(
-            inner.store.remove(collection, key, options),
-            () => Effect.sync(() => this.notePause(collection, false))
-          )
-      },
-      log: {
-        ...log,
-        send: (envelopes) =>
-          Effect.tap(log.send(envelopes), (answers) =>
-            Effect.sync(() => {
-              envelopes.forEach((envelope, i) => {
-                if (answers[i] === "sent") this.accept(envelope, false)
-                else this.world.trace(process.name, `sends ${envelope.id}: ${String(answers[i])}`)
-              })
-            })),
-        subscribe: (options) =>
-          Effect.map(log.subscribe(options), (subscription) => this.tapSubscription(process, subscription)),
-        withdraw: (queue, records) =>
-          Effect.suspend(() => {
-            for (const { id } of records) this.inHandsAtWithdraw.set(nameOf(queue, id), this.isInHand(queue, id))
-            return Effect.tap(log.withdraw(queue, records), (standing) =>
-              Effect.sync(() => {
-                records.forEach(({ id }, i) => {
-                  const { state } = standing[i]!
-                  this.world.trace(process.name, `withdraws ${id}: ${state}`)
-                  if (state === "cancelled") this.health.cancelled(nameOf(queue, id))
-                })
-              }))
-          }),
-        redrive: (queue, letters) =>
-          Effect.tap(log.redrive(queue, letters), (answers) =>
-            Effect.sync(() => {
-              letters.forEach(({ as, id }, i) => {
-                this.world.trace(process.name, `replays ${id}: ${answers[i]}`)
-                if (as !== "drop" && answers[i] === "done") this.accept(as, true)
-              })
-            }))
-      }
+  // --- what passes at the broker ---
+
+  handOut(process: Process, deliveries: ReadonlyArray<Delivery>, waitedSince: number): void {
+    let hand = this.inHand.get(process)
+    if (hand === undefined) this.inHand.set(process, hand = new Map())
+    for (const delivery of deliveries) {
+      const { attempt, id, queue, revision } = delivery.envelope
+      const name = nameOf(queue, id)
+      hand.set(name, [...hand.get(name) ?? [], delivery])
+      this.health.handedOut(name, delivery, waitedSince)
+      this.world.trace(
+        process.name,
+        `gets ${id} revision ${revision} attempt ${attempt} hand-out ${delivery.deliveries}`
+      )
     }
   }
 
-  private notePause(collection: Collection, paused: boolean): void {
-    if (collection.queue !== undefined && collection.name === pauses(collection.queue).name) {
-      this.health.paused(collection.queue, paused)
-    }
-  }
-
-  /** What is behind the connection: only what arrives there is in the hands of the process. */
-  received(inner: Transport["Service"]): Transport["Service"] {
-    return {
-      ...inner,
-      log: {
-        ...inner.log,
-        subscribe: (options) =>
-          Effect.map(inner.log.subscribe(options), (subscription) => ({
-            ...subscription,
-            pull: (max) =>
-              Effect.tap(subscription.pull(max), (deliveries) =>
-                Effect.sync(() => {
-                  for (const delivery of deliveries) this.confirmedAt.set(delivery, this.world.now)
-                })),
-            extend: (deliveries) =>
-              Effect.suspend(() => {
-                const { now } = this.world
-                return Effect.tap(subscription.extend(deliveries), (ours) =>
-                  Effect.sync(() => {
-                    for (const delivery of ours) this.confirmedAt.set(delivery, now)
-                  }))
-              })
-          }))
-      }
-    }
-  }
-
-  private tapSubscription(process: Process, inner: Subscription): Subscription {
-    return {
-      pull: (max) =>
-        Effect.tap(inner.pull(max), (deliveries) =>
-          Effect.sync(() => {
-            let hand = this.inHand.get(process)
-            if (hand === undefined) this.inHand.set(process, hand = new Map())
-            for (const delivery of deliveries) {
-              const { attempt, id, queue, revision } = delivery.envelope
-              hand.set(nameOf(queue, id), [...hand.get(nameOf(queue, id)) ?? [], delivery])
-              this.health.handedOut(nameOf(queue, id), delivery)
-              const what = `gets ${id} revision ${revision} attempt ${attempt} hand-out ${delivery.deliveries}`
-              this.world.trace(process.name, what)
-            }
-          })),
-      extend: inner.extend,
-      settle: (settlements) =>
-        Effect.suspend(() => {
-          for (const { delivery } of settlements) this.beforeSettle(process, delivery)
-          return Effect.tap(inner.settle(settlements), (answers) =>
-            Effect.sync(() => {
-              settlements.forEach((settlement, i) => this.afterSettle(process, settlement, answers[i]!))
-            }))
-        })
-    }
-  }
-
-  private beforeSettle(process: Process, delivery: Delivery): void {
+  beforeSettle(process: Process, delivery: Delivery): void {
     const { id, queue } = delivery.envelope
     const hand = this.inHand.get(process)
     const left = hand?.get(nameOf(queue, id))?.filter((other) => other !== delivery) ?? []
@@ -190,7 +93,7 @@ export class Recorder {
     if (run !== undefined && run.settled === undefined && !this.owns(delivery)) this.lost(run)
   }
 
-  private afterSettle(process: Process, settlement: Settlement, answer: Settled): void {
+  afterSettle(process: Process, settlement: Settlement, answer: Settled): void {
     const run = this.runOf.get(settlement.delivery)
     const first = !this.answered.has(settlement.delivery)
     this.answered.add(settlement.delivery)
@@ -204,7 +107,26 @@ export class Recorder {
     )
   }
 
-  private accept(envelope: Envelope.Envelope, replayed: boolean): void {
+  withdrawing(queue: string, id: string): void {
+    this.inHandsAtWithdraw.set(nameOf(queue, id), this.isInHand(queue, id))
+  }
+
+  withdrawn(process: Process, queue: string, id: string, state: TerminalState): void {
+    this.world.trace(process.name, `withdraws ${id}: ${state}`)
+    if (state === "cancelled") this.health.cancelled(nameOf(queue, id))
+  }
+
+  /** The broker still knew of these when the worker sent this sign of life. */
+  confirm(process: Process, deliveries: ReadonlyArray<Delivery>, sentAt: number): void {
+    const lease = this.health.leases.get(process) ?? Infinity
+    for (const delivery of deliveries) {
+      const before = this.confirmedAt.get(delivery) ?? sentAt
+      // an answer that comes later finds a worker that has given the job up
+      if (this.world.now - before < lease) this.confirmedAt.set(delivery, sentAt)
+    }
+  }
+
+  accept(envelope: Envelope.Envelope, replayed: boolean): void {
     const { enqueuedAt, expiresAt, id, key, queue, task } = envelope
     const name = nameOf(queue, id)
     const before = this.newest.get(name)
@@ -224,7 +146,7 @@ export class Recorder {
       expiresAt
     }
     this.newest.set(name, sent)
-    this.health.accepted(name)
+    this.health.accepted(name, key === undefined ? sent.dueAt : undefined)
     this.generations.set(`${name}/${enqueuedAt}`, generation)
     this.keys.set(name, key)
     this.history.sent.push(sent)
@@ -288,11 +210,7 @@ export class Recorder {
     const { now } = this.world
     const name = nameOf(queue, id)
     const key = this.keys.get(name)
-    const fitting =
-      this.inHand.get(process)?.get(name)?.filter((one) =>
-        one.deliveries === deliveries && one.envelope.attempt === attempt
-      ) ?? []
-    const delivery = fitting.findLast((one) => !this.runOf.has(one)) ?? fitting[0]
+    const delivery = this.byHeaders.get(execution.headers)
     const generation = this.generations.get(`${name}/${execution.enqueuedAt}`)
     const run: Mutable = {
       queue,
@@ -305,7 +223,8 @@ export class Recorder {
       endedAt: undefined,
       outcome: undefined,
       delay: undefined,
-      leaseLostAt: this.owns(delivery) ? undefined : now,
+      // it was lost before
+      leaseLostAt: this.owns(delivery) ? undefined : now - 1,
       healthy: this.health.healthy,
       settled: undefined,
       token: undefined
@@ -329,10 +248,15 @@ export class Recorder {
     const { now } = this.world
     const { run } = one
     const interrupted = Exit.isFailure(exit) && Cause.hasInterruptsOnly(exit.cause)
-    const timedOut = interrupted && (one.interruptedAt ?? one.process.wallClock) >= (execution.deadline ?? Infinity)
+    const interruptedAt = one.interruptedAt ?? one.process.wallClock
+    const timedOut = interrupted && interruptedAt >= (execution.deadline ?? Infinity)
+    const atOnce = interruptedAt === execution.deadline || one.process.stoodStill
     run.endedAt = now
     if (Exit.isSuccess(exit)) run.outcome = "succeeded"
-    else if (timedOut) run.outcome = "failed"
+    // at once with a shutdown, it cannot be known from here which of the two it was
+    else if (timedOut && atOnce && this.health.isOver(one.process)) {
+      run.outcome = undefined
+    } else if (timedOut) run.outcome = "failed"
     else if (interrupted) run.outcome = "interrupted"
     else if (step.ends === "snoozes") run.outcome = "snoozed"
     else if (step.ends === "discards") run.outcome = "discarded"
@@ -345,9 +269,17 @@ export class Recorder {
     const { deadline } = execution
     const name = nameOf(run.queue, run.id)
     const confirmedAt = one.delivery && this.confirmedAt.get(one.delivery)
-    this.health.ended(name, one.process, { startedAt: run.startedAt, deadline, cleanup, confirmedAt })
+    this.health.ended(name, one.process, {
+      startedAt: run.startedAt,
+      deadline,
+      cleanup,
+      confirmedAt,
+      interrupted: run.outcome === "interrupted",
+      leaseLost: run.leaseLostAt !== undefined
+    })
     const lease = this.health.leases.get(one.process) ?? 0
-    const surelyOwned = run.leaseLostAt === undefined && now - (confirmedAt ?? -Infinity) < lease
+    const surelyOwned = run.leaseLostAt === undefined && now - (confirmedAt ?? -Infinity) < lease &&
+      !one.process.stoodStill
     if (run.outcome !== "interrupted" && surelyOwned && !this.health.isCancelled(name)) {
       this.unsettled.set(run, one.process)
     }
@@ -382,7 +314,7 @@ export class Recorder {
 
   // --- clients ---
 
-  cancelled(queue: string, id: string, answer: Invariants.Cancel["answer"]): void {
+  cancelled(queue: string, id: string, answer: TerminalState): void {
     const name = nameOf(queue, id)
     const generation = this.newest.get(name)?.generation
     // without a withdrawal the record was there before

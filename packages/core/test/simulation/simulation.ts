@@ -49,6 +49,9 @@ export interface Report {
 /** ms of virtual time after which a history that does not come to rest is broken. */
 const patience = 600_000
 
+/** Seconds. */
+const longestBackoff = 10
+
 const signing = Effect.runSync(Signing.makeHmac({
   keys: [{ id: "simulation", secret: Redacted.make(new Uint8Array(32).map((_, i) => 7 * i + 1)) }]
 }))
@@ -78,7 +81,7 @@ class Simulation {
     this.random = random.fork("play")
     this.plan = Plans.make(random.fork("plan"))
     this.world = new World(random.fork("order"))
-    this.recorder = new Recorder(this.world, new Health(this.world, this.plan.network))
+    this.recorder = new Recorder(this.world, new Health(this.world, this.plan))
     const broker = new Process(this.world, "broker", random.fork("broker"))
     const services = Effect.runSyncWith(broker.context)(
       Layer.buildWithScope(MemoryTransport.layer, Scope.makeUnsafe())
@@ -119,12 +122,19 @@ class Simulation {
     await this.world.run(() => last)
     this.recorder.lookBack()
     if (this.quiet) {
-      for (const { machine, queues, ready } of this.workers) {
-        if (ready) this.recorder.health.idle(machine.process, machine.link.waitingPulls, queues)
+      for (const [pulls, queues, worker] of this.idle) {
+        this.recorder.health.idle(worker, pulls, queues)
       }
     }
     for (const { machine } of [...this.clients, ...this.workers]) machine.process.kill()
     this.stage.broker.kill()
+  }
+
+  /** How many pulls wait for every worker, and how many should. */
+  private get idle(): ReadonlyArray<readonly [pulls: number, queues: number, worker: Process]> {
+    return this.workers.filter(({ ready }) => ready).map(({ machine, queues }) =>
+      [machine.link.waitingPulls, queues, machine.process] as const
+    )
   }
 
   get violations(): ReadonlyArray<Invariants.Violation> {
@@ -253,8 +263,10 @@ class Simulation {
         const over = seen.every(({ places }) => places === undefined || places.every((place) => place === "dead")) &&
           this.clients.every((client) => client.waiting.size === 0)
         // enqueues that waited for the broker and what is repeated late have arrived by the last look
-        if (over && looks === 3) this.quiet = true
-        else this.watchForQuiet(over ? looks + 1 : 0)
+        // and workers that had failed to pull try again
+        if (over && looks >= 3 && (looks > longestBackoff || this.idle.every(([pulls, queues]) => pulls >= queues))) {
+          this.quiet = true
+        } else this.watchForQuiet(over ? looks + 1 : 0)
       }))
   }
 

@@ -40,6 +40,8 @@ export interface Suspects {
   count: number
   /** Handed back, and the broker has not answered yet. */
   leaving: number
+  /** What starts the next jobs of each queue. */
+  readonly starts: Array<() => void>
 }
 
 export const make = (options: {
@@ -244,7 +246,8 @@ export const make = (options: {
       suspects.leaving++
       return settle(writer.handBack(delivery, Admission.suspectDelay), () => {
         suspects.leaving--
-        pump()
+        // the one that waits may be of another queue
+        if (suspects.leaving === 0) { for (const start of suspects.starts) start() }
       })
     }
     if (suspect) suspects.count++
@@ -265,6 +268,8 @@ export const make = (options: {
     buffer = buffer.filter((other) => other !== one)
     settleHeld(one, { _tag: "Drop", delivery: one.delivery }, () => {})
   }
+
+  suspects.starts.push(pump)
 
   return {
     held,

@@ -2,7 +2,7 @@
  * A record says what a run did, and nobody says otherwise.
  */
 import type { FailureReason } from "../../JobRecord.ts"
-import { lastRecord, type Life, type RecordView } from "./history.ts"
+import { lastRecord, type Life, mayBe, type Outcome, type RecordView } from "./history.ts"
 import { type Report, type Settings, violation } from "./violation.ts"
 
 /** Reasons that end a job once its attempts are used up, each of a run that failed. */
@@ -42,7 +42,7 @@ const checkTokens = ({ job, runs }: Life, settings: Settings, report: Report): v
     report(violation("FencingOrder", job, after.takenAt, message))
   }
   for (const { leaseLostAt = Infinity, startedAt, token: old, worker } of runs) {
-    if (old !== undefined && leaseLostAt <= startedAt) {
+    if (old !== undefined && leaseLostAt < startedAt) {
       const message = `worker "${worker}" took fencing token ${old.value} in a run that never owned its lease`
       report(violation("FencingOrder", job, old.takenAt, message))
     }
@@ -59,7 +59,7 @@ const checkTokens = ({ job, runs }: Life, settings: Settings, report: Report): v
 
 const findMistake = ({ job, runs }: Life, record: RecordView, { workerTolerance }: Settings): string | undefined => {
   const { attempts, reason, state } = record
-  const ran = (outcome: string) => runs.some((run) => run.outcome === outcome && run.attempt === attempts)
+  const ran = (outcome: Outcome) => runs.some((run) => mayBe(run, outcome) && run.attempt === attempts)
   if (job.maxAttempts !== undefined && attempts > job.maxAttempts) {
     return `its record counts ${attempts} attempts, ${job.maxAttempts} are allowed`
   }

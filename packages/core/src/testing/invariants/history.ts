@@ -50,6 +50,7 @@ export interface Run extends Identity {
   readonly startedAt: number
   /** When it had its last effect; `undefined` if nobody knows, or if it still runs. */
   readonly endedAt: number | undefined
+  /** `undefined` if nobody knows, or if it still runs. */
   readonly outcome: Outcome | undefined
   /** The least delay (ms) that the worker must have put before the next run, after `failed` and `snoozed`. */
   readonly delay?: number | undefined
@@ -176,6 +177,8 @@ export const lives = (history: History, workerTolerance: number): Lives => {
 
 /** Whether the run owned its lease at this time, for all that is known. */
 export const ownedLease = (run: Run, at: number): boolean => run.leaseLostAt === undefined || run.leaseLostAt > at
+
+export const mayBe = (run: Run, outcome: Outcome): boolean => run.outcome === undefined || run.outcome === outcome
 
 /** The record as it was seen last. */
 export const lastRecord = (life: Life): RecordView | undefined =>

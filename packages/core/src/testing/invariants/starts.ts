@@ -1,7 +1,7 @@
 /**
  * When a run may start, and what its attempt and its delivery count must be.
  */
-import { type Life, ownedLease, type Run } from "./history.ts"
+import { type Life, mayBe, ownedLease, type Run } from "./history.ts"
 import { type Report, type Settings, violation } from "./violation.ts"
 
 export const checkStarts = (life: Life, settings: Settings, report: Report): void => {
@@ -45,7 +45,7 @@ const checkAttempt = ({ job, runs }: Life, run: Run, settings: Settings, tell: T
   if (!ownedLease(run, startedAt)) return
   // runs that may have led to this one
   const before = runs.filter((other) => other !== run && (other.endedAt ?? other.startedAt) <= startedAt + tolerance)
-  const failures = before.filter((other) => other.attempt === attempt - 1 && other.outcome === "failed")
+  const failures = before.filter((other) => other.attempt === attempt - 1 && mayBe(other, "failed"))
   if (attempt > 1) {
     if (failures.length === 0) {
       tell("WrongAttempt", `started attempt ${attempt}, but no run of attempt ${attempt - 1} had failed`)

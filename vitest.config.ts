@@ -4,6 +4,7 @@ export default defineConfig({
   test: {
     include: ["packages/*/test/**/*.test.ts", "examples/**/*.test.ts", "test/**/*.test.ts"],
     exclude: ["**/node_modules/**", "**/dist/**", "test/fixtures/**"],
+    globalSetup: ["test/servers/setup.ts"],
     maxWorkers: 2,
     testTimeout: 15_000,
     hookTimeout: 60_000

@@ -25,7 +25,9 @@ const pages = [
   "packages/core/README.md",
   "docs/getting-started.md",
   "docs/guarantees.md",
-  "docs/migrating.md"
+  "docs/migrating.md",
+  "docs/redis.md",
+  "packages/transport-redis/README.md"
 ]
 
 interface Block {

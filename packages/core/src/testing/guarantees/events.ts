@@ -60,7 +60,9 @@ export const cases: ReadonlyArray<Case> = [
       const work = kit.work({ maxAttempts: 1 })
       const events = yield* listen(kit, {})
       const worker = yield* kit.worker(work, (run) => run.job === "fails" ? Effect.fail("broken") : Effect.never, {
-        gracePeriod: 0
+        gracePeriod: 0,
+        // a machine that stands still for a second must not take the held job away
+        idleTimeout: 10 * lease
       })
       // a worker hears of listeners within a second
       yield* kit.elapse(1_200)
@@ -71,6 +73,7 @@ export const cases: ReadonlyArray<Case> = [
       yield* kit.outcome(fails!)
       yield* kit.outcome(expires, 1_500)
       yield* kit.within(1_000, worker.shutdown, "the end of the worker")
+      yield* kit.until(() => events.some(({ _tag }) => _tag === "Released"), "the event of the released job")
       yield* kit.elapse(200)
       Check.equal(tagsOf(events, fails!.id), ["Enqueued", "Started", "Failed", "DeadLettered"], "events of a failure")
       Check.equal(tagsOf(events, held!.id), ["Enqueued", "Started", "Released"], "events of a released job")

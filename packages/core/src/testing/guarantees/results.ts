@@ -264,7 +264,8 @@ export const cases: ReadonlyArray<Case> = [
         return run.attempt === 1
           ? Effect.fail(new Task.RetryAfter({ delay: Duration.millis(100), reason: "" }))
           : done(run)
-      })
+        // a machine that stands still for a second must not have the job delivered twice
+      }, { idleTimeout: 10 * lease })
       const before = Math.floor(yield* kit.now)
       const job = yield* work.enqueue("one", { id: "the-one", headers: { tenant: "a", "trace id": "ü" } })
       yield* kit.outcome(job, 1_500)

@@ -1,0 +1,4 @@
+/**
+ * Troupe on Redis Streams.
+ */
+export * as RedisTransport from "./RedisTransport.ts"

@@ -1,0 +1,163 @@
+/**
+ * Waits for jobs on a connection of its own while a queue is empty.
+ */
+import { Command, type Redis } from "ioredis"
+import * as Bytes from "./bytes.ts"
+import type { Entry } from "./cycle.ts"
+import { group } from "./keys.ts"
+import type { Link } from "./link.ts"
+
+/** ms that Redis holds a read at most: a dead connection is noticed after it. */
+const block = 5_000
+
+/** ms after which a read that should have ended means a dead connection. */
+const overdue = block + 2_000
+
+export type Outcome =
+  /** `more`: a stream gave all that it was asked for, there may be more. */
+  | {
+    readonly _tag: "Entries"
+    readonly entries: ReadonlyArray<Entry>
+    readonly more: boolean
+    /** When the read began, ms. */
+    readonly askedAt: number
+  }
+  /** `lost`: jobs may have been handed out that never arrived. */
+  | { readonly _tag: "Failed"; readonly error: unknown }
+
+export class BlockingReader {
+  private readonly redis: Redis
+  private readonly commands: Link
+  private readonly base: string
+  private readonly consumer: string
+  private readonly streams: ReadonlyArray<string>
+  private readonly onOutcome: (outcome: Outcome) => void
+  private readonly onReady: () => void
+  private clientId: string | undefined = undefined
+  /** Counts reads: an old one cannot end a new one. */
+  private epoch = 0
+  private startedAt: number | undefined = undefined
+  private readonly waiters: Array<() => void> = []
+
+  constructor(options: {
+    readonly redis: Redis
+    readonly commands: Link
+    readonly base: string
+    readonly consumer: string
+    readonly streams: ReadonlyArray<string>
+    readonly onOutcome: (outcome: Outcome) => void
+    /** The connection is there: a read can start. */
+    readonly onReady: () => void
+  }) {
+    this.redis = options.redis
+    this.commands = options.commands
+    this.base = options.base
+    this.consumer = options.consumer
+    this.streams = options.streams
+    this.onOutcome = options.onOutcome
+    this.onReady = options.onReady
+    this.redis.on("ready", this.identify)
+    this.redis.on("close", this.lost)
+  }
+
+  get isReady(): boolean {
+    return this.clientId !== undefined
+  }
+
+  /** Its id at Redis, "0" while there is none. */
+  get connection(): string {
+    return this.clientId ?? "0"
+  }
+
+  get isReading(): boolean {
+    return this.startedAt !== undefined
+  }
+
+  readonly identify = (): void => {
+    this.redis.client("ID").then((id) => {
+      this.clientId = String(id)
+      this.onReady()
+    }, () => this.redis.disconnect(true))
+  }
+
+  private readonly lost = (): void => {
+    this.clientId = undefined
+    if (this.isReading) this.end(this.epoch, { _tag: "Failed", error: new Error("the connection was lost") })
+  }
+
+  /** `count`: jobs per stream. */
+  start(count: number, now: number): void {
+    const epoch = ++this.epoch
+    this.startedAt = now
+    const streams = this.streams.map((stream) => this.base + stream)
+    const args = ["GROUP", group, this.consumer, "COUNT", String(count), "BLOCK", String(block), "STREAMS", ...streams]
+    const command = new Command("xreadgroup", [...args, ...streams.map(() => ">")], { replyEncoding: null })
+    command.promise.then(
+      (reply: unknown) => this.end(epoch, { _tag: "Entries", ...this.decode(reply, count), askedAt: now }),
+      (error: unknown) => this.end(epoch, { _tag: "Failed", error })
+    )
+    this.redis.sendCommand(command)
+  }
+
+  private end(epoch: number, outcome: Outcome): void {
+    if (epoch !== this.epoch || !this.isReading) return
+    this.startedAt = undefined
+    this.onOutcome(outcome)
+    for (const resume of this.waiters.splice(0)) resume()
+  }
+
+  private decode(reply: unknown, count: number): { readonly entries: ReadonlyArray<Entry>; readonly more: boolean } {
+    const entries: Array<Entry> = []
+    let more = false
+    // the shape of XREADGROUP: streams of entries of fields
+    for (const [key, found] of (reply ?? []) as Array<[Buffer, Array<[Buffer, Array<Buffer>]>]>) {
+      const stream = Bytes.text(key).slice(this.base.length)
+      if (found.length >= count) more = true
+      for (const [entry, fields] of found) {
+        entries.push({
+          stream,
+          entry: Bytes.ascii(entry),
+          head: Bytes.text(fields[3]!),
+          envelope: fields[5]!
+        })
+      }
+    }
+    return { entries, more }
+  }
+
+  /** Calls back when no read is under way any more. */
+  stop(onStopped: () => void): void {
+    if (!this.isReading) return onStopped()
+    this.waiters.push(onStopped)
+    if (this.waiters.length === 1) this.unblock(this.epoch, 0)
+  }
+
+  private unblock(epoch: number, tries: number): void {
+    if (epoch !== this.epoch || !this.isReading) return
+    if (this.clientId === undefined || tries > 20) return this.redis.disconnect(true)
+    this.commands.request({
+      operation: "CLIENT UNBLOCK",
+      queue: "",
+      command: "client",
+      args: ["UNBLOCK", this.clientId],
+      repeatable: true,
+      // 0: the read has not reached Redis yet, or it has just been answered
+      onReply: (reply) => {
+        if (reply !== 1) setTimeout(() => this.unblock(epoch, tries + 1), 2)
+      },
+      onError: () => this.redis.disconnect(true)
+    })
+  }
+
+  /** Ends a read that is overdue. */
+  watch(now: number): void {
+    if (this.startedAt !== undefined && now - this.startedAt > overdue) this.redis.disconnect(true)
+  }
+
+  close(): void {
+    this.redis.off("ready", this.identify)
+    this.redis.off("close", this.lost)
+    this.startedAt = undefined
+    this.redis.disconnect()
+  }
+}

@@ -1,0 +1,319 @@
+/**
+ * One trip for what a worker does all the time: settles a batch, queues what
+ * became due and fetches the next jobs.
+ */
+import type { Settled, Settlement } from "@troupe/core/JobLog"
+import * as Bytes from "./bytes.ts"
+import * as Due from "./due.ts"
+import type { HandOut } from "./handOut.ts"
+import type { Keys } from "./keys.ts"
+import * as Lua from "./lua.ts"
+import * as Record from "./record.ts"
+import * as Script from "./script.ts"
+
+/**
+ * KEYS[1] -> what all keys of the queue begin with
+ * ARGV[1] -> consumer
+ * ARGV[2] -> jobs wanted
+ * ARGV[3] -> "1" if listeners on other nodes are not seen from here
+ * ARGV[4] -> number of streams to read, then their names, the first one first
+ *
+ * then, for plain acknowledgements, the number of groups, and per group:
+ *   stream, n, n entries, n ids, n records,
+ *   number of runs, and per run: count, time to live, channel of the client or ""
+ *
+ * then, for every other settlement: tag, stream, entry, id, "" or "k" .. key and
+ *   Ack     record, time to live, full record or "", its time to live, channel
+ *   Bury    the same, and the time to live of the letter
+ *   Forward level, kind of due ("", at, in), due, envelope
+ *   Drop    nothing
+ *
+ * Answers the positions that were superseded (from 1, plain ones first), ms
+ * until the next scheduled job is due or -1, and per stream that had jobs its
+ * name and a flat list of entry, head, envelope.
+ *
+ * The first write is XACK: a full server lets it and everything after it pass.
+ * An entry belongs to whoever has it pending, and a job that moves on gets a
+ * new one. A marker remembers for a while that a Forward or Drop was done, so
+ * that a repeat gets the same answer; an Ack is recognised by its record.
+ */
+export const script = Script.make(`${Lua.prelude}${Lua.push}${Lua.join}${Lua.advance}${Lua.promote}${Lua.nextDue}
+${Lua.admit}${Lua.finish}${Lua.announce}
+local N, want, everywhere = #ARGV, tonumber(ARGV[2]), ARGV[3] == '1'
+local i = 5 + tonumber(ARGV[4])
+local lost, position = {}, 0
+local now, up
+
+local groups = tonumber(ARGV[i])
+i = i + 1
+for _ = 1, groups do
+  local stream, n = P .. ARGV[i], tonumber(ARGV[i + 1])
+  local e, d, r = i + 2, i + 2 + n, i + 2 + 2 * n
+  i = r + n
+  local own
+  if call('XACK', stream, 'g', unpack(ARGV, e, d - 1)) == n then
+    call('XDEL', stream, unpack(ARGV, e, d - 1))
+  else
+    -- whoever took an entry away deleted it
+    own = {}
+    for x = 0, n - 1 do own[x] = call('XDEL', stream, ARGV[e + x]) == 1 end
+  end
+  local keys = {}
+  for x = 1, n do keys[x] = P .. 't:' .. ARGV[d + x - 1] end
+  local states = call('MGET', unpack(keys))
+  local runs = tonumber(ARGV[i])
+  i = i + 1
+  local x = 0
+  for _ = 1, runs do
+    local count, ttl, channel = tonumber(ARGV[i]), ARGV[i + 1], ARGV[i + 2]
+    i = i + 3
+    for _ = 1, count do
+      local state, record = states[x + 1], ARGV[r + x]
+      if own and not own[x] then
+        if state ~= record then lost[#lost + 1] = position + x + 1 end
+      elseif isRecord(state) then
+        lost[#lost + 1] = position + x + 1
+      else
+        finish(ARGV[d + x], record, ttl, '', '0')
+        if channel ~= '' then announce(channel, record, everywhere) end
+      end
+      x = x + 1
+    end
+  end
+  position = position + n
+end
+
+while i <= N do
+  local tag, stream, entry, id, key = ARGV[i], P .. ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], ARGV[i + 4]
+  i = i + 5
+  position = position + 1
+  local own = call('XACK', stream, 'g', entry) == 1
+  local entryBody = own and tag == 'Bury' and call('XRANGE', stream, entry, entry)[1]
+  if own then call('XDEL', stream, entry) end
+  local state = call('GET', P .. 't:' .. id)
+  local over = isRecord(state)
+  if tag == 'Ack' or tag == 'Bury' then
+    local record, ttl, full, valueTtl, channel = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], ARGV[i + 4]
+    i = i + 5
+    if not own then
+      if state ~= record then lost[#lost + 1] = position end
+    elseif over then
+      lost[#lost + 1] = position
+    else
+      finish(id, record, ttl, full, valueTtl)
+      if channel ~= '' then announce(channel, full == '' and record or full, everywhere) end
+      if tag == 'Bury' then
+        if not now then now, up = clock() end
+        local v = entryBody[2]
+        local due = string.match(v[4], '^%d* (%d+)') or string.match(entry, '^%d+')
+        call('DEL', P .. 'l:' .. id)
+        call('HSET', P .. 'l:' .. id, 'd', due, 'e', v[6], 'r', full == '' and record or full)
+        call('PEXPIRE', P .. 'l:' .. id, ARGV[i])
+        call('ZADD', P .. 'dead', ms(up + tonumber(ARGV[i])), id)
+      end
+    end
+    if tag == 'Bury' then i = i + 1 end
+    if own and key ~= '' then advance(string.sub(key, 2), id) end
+  elseif not own then
+    if call('EXISTS', P .. 'x:' .. entry .. tag) == 0 then lost[#lost + 1] = position end
+    if tag == 'Forward' then i = i + 4 end
+  elseif tag == 'Drop' then
+    call('SET', P .. 'x:' .. entry .. tag, '', 'PX', 600000)
+    if not over then call('DEL', P .. 't:' .. id) end
+    if key ~= '' then advance(string.sub(key, 2), id) end
+  else
+    local level, kind, due, envelope = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3]
+    i = i + 4
+    if over then
+      lost[#lost + 1] = position
+      if key ~= '' then advance(string.sub(key, 2), id) end
+    else
+      if not now then now, up = clock() end
+      call('SET', P .. 'x:' .. entry .. tag, '', 'PX', 600000)
+      call('SADD', P .. 'levels', level)
+      admit(now, up, level, id, kind, due, key, envelope)
+    end
+  end
+end
+flush()
+
+local delta = nextDue(now or 0)
+if delta >= 0 then
+  if not now then now, up = clock() end
+  promote(now, 128)
+  delta = nextDue(now)
+end
+local out = { lost, delta }
+if want > 0 then
+  for x = 1, tonumber(ARGV[4]) do
+    local stream = P .. ARGV[4 + x]
+    local read = redis.pcall('XREADGROUP', 'GROUP', 'g', ARGV[1], 'COUNT', want, 'STREAMS', stream, '>')
+    if read and read.err then
+      -- the stream was lost with its group
+      redis.pcall('XGROUP', 'CREATE', stream, 'g', '0', 'MKSTREAM')
+      read = call('XREADGROUP', 'GROUP', 'g', ARGV[1], 'COUNT', want, 'STREAMS', stream, '>')
+    end
+    if read then
+      local entries, flat, c = read[1][2], {}, 0
+      for y = 1, #entries do
+        local fields = entries[y][2]
+        flat[c + 1], flat[c + 2], flat[c + 3] = entries[y][1], fields[4], fields[6]
+        c = c + 3
+      end
+      out[#out + 1] = ARGV[4 + x]
+      out[#out + 1] = flat
+      want = want - #entries
+      if want <= 0 then break end
+    end
+  end
+end
+return out
+`)
+
+export type Arg = string | Buffer
+
+interface Group {
+  readonly handOuts: Array<HandOut>
+  readonly ids: Array<string>
+  readonly records: Array<Buffer>
+  readonly runs: Array<string>
+  /** Of the last run: how many, and what they have in common. */
+  count: number
+  ttl: number
+  client: string | undefined
+}
+
+/** What a batch comes to. `order[n]` is the hand-out at the script's position n + 1. */
+export interface Encoded {
+  readonly args: Array<Arg>
+  readonly order: ReadonlyArray<HandOut>
+}
+
+/** Each hand-out of `settlements` occurs once. */
+export const encode = (
+  keys: Keys,
+  head: ReadonlyArray<string>,
+  settlements: ReadonlyArray<Settlement & { readonly delivery: HandOut }>
+): Encoded => {
+  const groups = new Map<string, Group>()
+  const others: Array<Settlement & { readonly delivery: HandOut }> = []
+  for (const settlement of settlements) {
+    if (settlement._tag === "Ack" && settlement.delivery.envelope.key === undefined) {
+      const { delivery, record } = settlement
+      if (record.valueTimeToLive >= record.timeToLive) {
+        addPlain(keys, groups, delivery, record)
+        continue
+      }
+    }
+    others.push(settlement)
+  }
+  const args: Array<Arg> = [...head, String(groups.size)]
+  const order: Array<HandOut> = []
+  for (const [stream, group] of groups) {
+    endRun(keys, group)
+    args.push(stream, String(group.handOuts.length))
+    for (const handOut of group.handOuts) {
+      args.push(handOut.entry)
+      order.push(handOut)
+    }
+    for (const id of group.ids) args.push(id)
+    for (const record of group.records) args.push(record)
+    args.push(String(group.runs.length / 3))
+    for (const run of group.runs) args.push(run)
+  }
+  for (const settlement of others) {
+    addOther(keys, args, settlement)
+    order.push(settlement.delivery)
+  }
+  return { args, order }
+}
+
+const endRun = (keys: Keys, group: Group): void => {
+  if (group.count === 0) return
+  const channel = group.client === undefined ? "" : keys.results(group.client)
+  group.runs.push(String(group.count), String(group.ttl), channel)
+}
+
+const addPlain = (
+  keys: Keys,
+  groups: Map<string, Group>,
+  handOut: HandOut,
+  record: Parameters<typeof Record.encode>[0]
+): void => {
+  let group = groups.get(handOut.stream)
+  if (group === undefined) {
+    group = { handOuts: [], ids: [], records: [], runs: [], count: 0, ttl: 0, client: undefined }
+    groups.set(handOut.stream, group)
+  }
+  const ttl = Record.milliseconds(record.timeToLive)
+  if (group.count > 0 && (group.ttl !== ttl || group.client !== record.replyTo)) {
+    endRun(keys, group)
+    group.count = 0
+  }
+  group.count++
+  group.ttl = ttl
+  group.client = record.replyTo
+  group.handOuts.push(handOut)
+  group.ids.push(record.id)
+  group.records.push(Record.encode(record))
+}
+
+const addOther = (keys: Keys, args: Array<Arg>, settlement: Settlement & { readonly delivery: HandOut }): void => {
+  const { entry, envelope, stream } = settlement.delivery
+  args.push(settlement._tag, stream, entry, envelope.id, Due.keyOf(envelope))
+  switch (settlement._tag) {
+    case "Ack":
+    case "Bury": {
+      const { replyTo } = settlement.record
+      for (const arg of Record.split(settlement.record)) args.push(arg)
+      args.push(replyTo === undefined ? "" : keys.results(replyTo))
+      if (settlement._tag === "Bury") args.push(String(Record.milliseconds(settlement.timeToLive)))
+      return
+    }
+    case "Forward":
+      args.push(...Due.encode(settlement.successor), Due.toBytes(settlement.successor))
+      return
+    case "Drop":
+      return
+  }
+}
+
+/** A job as a stream gave it out. */
+export interface Entry {
+  readonly stream: string
+  readonly entry: string
+  readonly head: string
+  readonly envelope: Buffer
+}
+
+export interface Answer {
+  /** One per hand-out of `order`. */
+  readonly settled: ReadonlyArray<Settled>
+  /** ms until the next scheduled job is due; `undefined` without one. */
+  readonly nextDue: number | undefined
+  readonly entries: ReadonlyArray<Entry>
+}
+
+/** The reply of the script, with bulk strings as buffers. */
+export type Reply = readonly [
+  superseded: ReadonlyArray<number>,
+  nextDue: number,
+  ...streams: Array<Buffer | ReadonlyArray<Buffer>>
+]
+
+export const decode = (reply: Reply, count: number): Answer => {
+  const settled: Array<Settled> = []
+  for (let i = 0; i < count; i++) settled.push("settled")
+  for (const position of reply[0]) settled[position - 1] = "superseded"
+  const entries: Array<Entry> = []
+  const [, , ...streams] = reply
+  for (let i = 0; i + 1 < streams.length; i += 2) {
+    const stream = String(streams[i])
+    const flat = streams[i + 1]!
+    if (Buffer.isBuffer(flat)) continue
+    for (let k = 0; k + 2 < flat.length; k += 3) {
+      entries.push({ stream, entry: Bytes.ascii(flat[k]!), head: Bytes.text(flat[k + 1]!), envelope: flat[k + 2]! })
+    }
+  }
+  return { settled, nextDue: reply[1] < 0 ? undefined : reply[1], entries }
+}

@@ -1,0 +1,46 @@
+/**
+ * One hand-out of a job: its stream entry is its identity. Whoever gets the
+ * job again gets another entry.
+ */
+import type * as Envelope from "@troupe/core/Envelope"
+import type { Delivery, Settled, Settlement } from "@troupe/core/JobLog"
+
+export class HandOut implements Delivery {
+  readonly envelope: Envelope.Envelope
+  readonly deliveries: number
+  readonly suspectRecord = false
+  readonly stream: string
+  readonly entry: string
+  /** When the lease was last known to be ours, ms by the local clock. */
+  renewedAt: number
+  private settlement: Settlement["_tag"] | undefined = undefined
+  private answer: Settled | undefined = undefined
+
+  constructor(envelope: Envelope.Envelope, handOutsBefore: number, stream: string, entry: string, now: number) {
+    this.envelope = envelope
+    this.deliveries = envelope.deliveries + handOutsBefore + 1
+    this.stream = stream
+    this.entry = entry
+    this.renewedAt = now
+  }
+
+  /** The answer to a settlement of what is settled already: the first answer for a repeat, else `superseded`. */
+  repeated(tag: Settlement["_tag"]): Settled | undefined {
+    if (this.answer === undefined) return undefined
+    return this.settlement === tag ? this.answer : "superseded"
+  }
+
+  settled(tag: Settlement["_tag"], answer: Settled): void {
+    this.settlement = tag
+    this.answer = answer
+  }
+}
+
+/** The count in the head of an entry. */
+export const handOutsBefore = (head: string): number => head === "" ? 0 : Number(head.slice(0, head.indexOf(" ")))
+
+/** The due time in the head of an entry, or else the time of its id. */
+export const dueOf = (head: string, entry: string): number => {
+  const due = head === "" ? "" : head.split(" ", 2)[1]
+  return due === undefined || due === "" ? Number(entry.slice(0, entry.indexOf("-"))) : Number(due)
+}

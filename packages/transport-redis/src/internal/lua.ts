@@ -1,0 +1,166 @@
+/**
+ * What several scripts share. A script begins with `prelude` and then takes
+ * the functions that it calls, in this order.
+ *
+ * The first write of a script decides on a full server: `XADD` and `SET` are
+ * refused there, and after any other write everything passes. Scripts that
+ * accept new work begin with a refused one and so change nothing; scripts that
+ * finish work begin with one that is allowed and so can always finish.
+ *
+ * The value of `t:<id>` says where a job is:
+ * `q<entry> <stream>` in a stream, `m<entry>` behind the head of its key,
+ * `d` + msgpack of level, head and envelope: scheduled,
+ * a byte 0xe2 and more: over; this is its record.
+ *
+ * The head of an entry is empty, or `<hand-outs before> <due> ` and `k<key>`
+ * for a job with a key. Without a due time a job is due since its entry id.
+ */
+
+export const prelude = `
+local P = KEYS[1]
+local call = redis.call
+local function isRecord(state) return state and string.byte(state) == 226 end
+local function clock()
+  local t = call('TIME')
+  local ms = t[1] * 1000 + t[2] / 1000
+  return math.floor(ms), math.ceil(ms)
+end
+local function ms(number) return string.format('%.0f', number) end
+`
+
+/** push: puts a job at the end of a stream. Answers its entry. */
+export const push = `
+local function push(stream, id, head, envelope)
+  local entry = call('XADD', P .. stream, '*', 'i', id, 'h', head, 'e', envelope)
+  call('SET', P .. 't:' .. id, 'q' .. entry .. ' ' .. stream)
+  return entry
+end
+`
+
+/** join: puts a job that is due into its stream, or behind the head of its key. Needs push. */
+export const join = `
+local function join(level, id, head, envelope)
+  local key = string.match(head, '^%d* %d* k(.*)$')
+  if key then
+    local holder = call('HGET', P .. 'mk', key)
+    if not holder then
+      call('HSET', P .. 'mk', key, id)
+    elseif holder ~= id then
+      local entry = call('XADD', P .. 'f', '*', 'i', id, 'h', head, 'e', envelope, 'l', level)
+      call('RPUSH', P .. 'm:' .. key, entry)
+      call('SET', P .. 't:' .. id, 'm' .. entry)
+      return
+    end
+  end
+  push('s:' .. level, id, head, envelope)
+end
+`
+
+/** advance: the job leaves; if it was the head of its key, the next one follows. Needs push. */
+export const advance = `
+local function advance(key, id)
+  if call('HGET', P .. 'mk', key) ~= id then return end
+  while true do
+    local entry = call('LPOP', P .. 'm:' .. key)
+    if not entry then
+      call('HDEL', P .. 'mk', key)
+      return
+    end
+    -- an entry that is gone was withdrawn
+    local found = call('XRANGE', P .. 'f', entry, entry)[1]
+    if found then
+      local v = found[2]
+      call('XDEL', P .. 'f', entry)
+      call('HSET', P .. 'mk', key, v[2])
+      push('s:' .. v[8], v[2], v[4], v[6])
+      return
+    end
+  end
+end
+`
+
+/** promote: what has become due joins its stream; at most limit jobs. Needs join. */
+export const promote = `
+local function promote(now, limit)
+  local ids = call('ZRANGEBYSCORE', P .. 'd', '-inf', '(' .. ms(now + 1), 'LIMIT', 0, limit)
+  if #ids == 0 then return end
+  call('ZREM', P .. 'd', unpack(ids))
+  for _, id in ipairs(ids) do
+    local state = call('GET', P .. 't:' .. id)
+    if state and string.byte(state) == 100 then
+      local level, head, envelope = cmsgpack.unpack(string.sub(state, 2))
+      join(level, id, head, envelope)
+    end
+  end
+end
+`
+
+/** nextDue: ms until the first scheduled job is due, or -1. */
+export const nextDue = `
+local function nextDue(now)
+  local first = call('ZRANGE', P .. 'd', 0, 0, 'WITHSCORES')
+  if not first[2] then return -1 end
+  return math.min(2000000000, math.max(0, math.floor(first[2]) - now))
+end
+`
+
+/** admit: takes a job in that is due at a time, after a delay, or now. Needs join. */
+export const admit = `
+local function admit(now, up, level, id, kind, due, key, envelope)
+  local at = now
+  if kind == 'at' then at = tonumber(due) elseif kind == 'in' then at = now + tonumber(due) end
+  if at <= now then
+    join(level, id, key == '' and '' or ('0  ' .. key), envelope)
+    return
+  end
+  -- jobs of one ms keep their order: the fraction grows
+  local fraction = call('INCR', P .. 'n') % 2048 / 2048
+  local head = '0 ' .. ms(at) .. ' ' .. key
+  call('SET', P .. 't:' .. id, 'd' .. cmsgpack.pack(level, head, envelope))
+  call('ZADD', P .. 'd', string.format('%.17g', at + fraction), id)
+  if call('ZRANGE', P .. 'd', 0, 0)[1] == id then
+    call('PUBLISH', P .. 'ctl', ms(math.min(2000000000, at - now)))
+  end
+end
+`
+
+/**
+ * finish: writes the record and tells who waits. `full` is the record with its
+ * value if that is kept for a shorter time, else empty.
+ */
+export const finish = `
+local waiters
+local function finish(id, record, ttl, full, valueTtl)
+  call('SET', P .. 't:' .. id, record, 'PX', ttl)
+  if full ~= '' and valueTtl ~= '0' then call('SET', P .. 'v:' .. id, full, 'PX', valueTtl) end
+  if waiters == nil then waiters = call('EXISTS', P .. 'jw') == 1 end
+  if waiters and call('ZREM', P .. 'jw', id) == 1 then
+    call('PUBLISH', P .. 'j:' .. id, full == '' and record or full)
+  end
+end
+`
+
+/**
+ * announce, flush: collect records by the channel of their client and publish
+ * each list once, as `JobRecord.manyToBytes`. `everywhere`: who listens to
+ * another node of a cluster is not seen from here.
+ */
+export const announce = `
+local lists = {}
+local function announce(channel, record, everywhere)
+  local list = lists[channel]
+  if list == nil then
+    list = (everywhere or call('PUBSUB', 'NUMSUB', channel)[2] > 0) and {}
+    lists[channel] = list
+  end
+  if list then
+    list[#list + 1] = struct.pack('>I4', #record)
+    list[#list + 1] = record
+  end
+end
+local function flush()
+  for channel, list in pairs(lists) do
+    if list then call('PUBLISH', channel, table.concat(list)) end
+  end
+end
+`

@@ -1,0 +1,204 @@
+/**
+ * What Redis adds to the promises of the seam: a full server, lost replies at
+ * a chosen moment, a server that stands still.
+ */
+import { toBytes } from "@troupe/core/Envelope"
+import type { Settlement } from "@troupe/core/JobLog"
+import { Kit } from "@troupe/core/testing/conformance/kit"
+import { Transport } from "@troupe/core/Transport"
+import { TransportError } from "@troupe/core/TransportError"
+import * as RedisTransport from "@troupe/transport-redis/RedisTransport"
+import type { NonEmptyReadonlyArray } from "effect/Array"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as Layer from "effect/Layer"
+import * as References from "effect/References"
+import type { Scope } from "effect/Scope"
+import { Redis } from "ioredis"
+import { afterEach, beforeEach, expect, test } from "vitest"
+import { type Proxy, startProxy } from "../servers/proxy.ts"
+import { type RedisServer, startRedis } from "../servers/redis.ts"
+
+let server: RedisServer
+let proxy: Proxy
+let admin: Redis
+beforeEach(async () => {
+  server = await startRedis()
+  proxy = await startProxy(server.port)
+  admin = new Redis(server.url)
+})
+afterEach(async () => {
+  admin.disconnect()
+  await proxy.close()
+  await server.stop()
+})
+
+let count = 0
+const live = { elapse: Effect.sleep, wait: Effect.sleep, slack: 2_000 }
+
+/** Runs with a transport behind the proxy. */
+const run = (body: (kit: Kit) => Effect.Effect<void, unknown, Scope>) =>
+  Effect.runPromise(
+    Effect.scoped(Effect.gen(function*() {
+      yield* body(new Kit(yield* Transport, live, `seam-${++count}`))
+    })).pipe(
+      Effect.provide(RedisTransport.layer({ url: `redis://127.0.0.1:${proxy.port}` })),
+      Effect.provide(Layer.succeed(References.MinimumLogLevel, "Error"))
+    )
+  )
+
+const settlements = ["ack", "bury", "drop", "forward"] as const
+
+for (const kind of settlements) {
+  test(`a lost reply to ${kind} does not change its answer`, () =>
+    run((kit) =>
+      Effect.gen(function*() {
+        yield* kit.send(kit.envelope(), kit.envelope({ key: "k" }))
+        const subscription = yield* kit.subscribe()
+        const [one, two] = yield* kit.collect(subscription, 2)
+        proxy.loseReplies(1)
+        const batch: NonEmptyReadonlyArray<Settlement> = [kit[kind](one!), kit[kind](two!)]
+        expect(yield* subscription.settle(batch)).toEqual(["settled", "settled"])
+        if (kind === "forward") {
+          const next = yield* kit.collect(subscription, 2)
+          expect(next.map(({ envelope }) => envelope.revision)).toEqual([1, 1])
+        }
+        yield* kit.nothing(subscription, "nothing is repeated", 500)
+      })
+    ), 30_000)
+}
+
+test("jobs of a lost reply are handed out again at once, and not counted", () =>
+  run((kit) =>
+    Effect.gen(function*() {
+      const subscription = yield* kit.subscribe({ lease: 20_000 })
+      for (const wait of [0, 100]) {
+        const pull = yield* Effect.forkChild(subscription.pull(5), { startImmediately: true })
+        yield* Effect.sleep(wait)
+        const envelope = kit.envelope()
+        proxy.cut()
+        // the job is handed to the connection whose replies are lost
+        yield* kit.send(envelope)
+        const [delivery] = yield* Fiber.join(pull)
+        expect([delivery.envelope.id, delivery.deliveries]).toEqual([envelope.id, 1])
+        yield* kit.settle(subscription, kit.ack(delivery))
+      }
+      const pull = yield* Effect.forkChild(subscription.pull(5), { startImmediately: true })
+      yield* Effect.sleep(100)
+      proxy.loseReplies(1)
+      yield* Effect.promise(async () => {
+        const direct = new Redis(server.url)
+        // wakes the read: its reply is the one that is lost
+        await direct.xadd(
+          `troupe:1:q:{${kit.queue}}:s:default`,
+          "*",
+          "i",
+          "x",
+          "h",
+          "",
+          "e",
+          Buffer.from(toBytes(kit.envelope({ id: "x" })))
+        )
+        direct.disconnect()
+      })
+      const [delivery] = yield* Fiber.join(pull)
+      expect([delivery.envelope.id, delivery.deliveries]).toEqual(["x", 1])
+    })
+  ), 30_000)
+
+test("a full server refuses new jobs and finishes the old ones", () =>
+  run((kit) =>
+    Effect.gen(function*() {
+      yield* Effect.promise(() => admin.config("SET", "maxmemory", "12mb"))
+      const body = new Uint8Array(2_000)
+      let sent = 0
+      let refusal: unknown
+      while (refusal === undefined && sent < 20_000) {
+        const batch = Array.from({ length: 50 }, (_, n) =>
+          kit.envelope({
+            body,
+            key: n % 5 === 0 ? `key ${n}` : undefined,
+            ...(n % 10 === 1 ? { due: { _tag: "After", after: 500 } } : {})
+          }))
+        const [head, ...tail] = batch
+        const answers = yield* Effect.catch(kit.log.send([head!, ...tail]), (error) => Effect.succeed([error]))
+        for (const answer of answers) {
+          if (answer instanceof TransportError) {
+            refusal = answer.reason._tag
+          } else sent++
+        }
+      }
+      expect(refusal).toBe("QueueFull")
+      expect(sent).toBeGreaterThan(500)
+      // a worker comes while the server is full, beyond doubt
+      yield* Effect.promise(() => admin.config("SET", "maxmemory", "1mb"))
+      const subscription = yield* kit.subscribe({ lease: 10_000 })
+      let done = 0
+      const record = new Uint8Array(3_000)
+      while (done < sent) {
+        const deliveries = yield* kit.patiently(subscription.pull(100), () => `only ${done} of ${sent} jobs came`)
+        const [head, ...tail] = deliveries.map((delivery, n): Settlement =>
+          delivery.envelope.attempt === 1 && n % 7 === 0
+            ? kit.forward(delivery, { attempt: 2 })
+            : kit.ack(delivery, { value: record })
+        )
+        const answers = yield* subscription.settle([head!, ...tail])
+        expect(answers.every((answer) => answer === "settled")).toBe(true)
+        done += [head!, ...tail].filter(({ _tag }) => _tag === "Ack").length
+        if (done > 0) yield* subscription.extend(deliveries)
+      }
+      const stats = yield* kit.log.stats(kit.queue)
+      expect([stats.queued, stats.running, stats.scheduled]).toEqual([0, 0, 0])
+      const withdrawn = yield* kit.log.withdraw(kit.queue, [kit.cancelled(kit.envelope({ id: "other" }))])
+      expect(withdrawn[0]!.state).toBe("cancelled")
+    })
+  ), 60_000)
+
+test(
+  "a server that stands still for longer than a lease leaves heartbeats the time to arrive",
+  () =>
+    run((kit) =>
+      Effect.gen(function*() {
+        const owner = yield* kit.subscribe()
+        const others = [yield* kit.subscribe(), yield* kit.subscribe()]
+        yield* kit.send(kit.envelope(), kit.envelope())
+        const deliveries = yield* kit.collect(owner, 2)
+        const pulls = yield* Effect.all(
+          others.map((other) => Effect.forkChild(other.pull(2), { startImmediately: true }))
+        )
+        // all of them have called once
+        yield* Effect.sleep(700)
+        yield* owner.extend([deliveries[0]!, deliveries[1]!])
+        server.signal("SIGSTOP")
+        yield* Effect.sleep(2_500)
+        server.signal("SIGCONT")
+        yield* Effect.sleep(100)
+        expect(yield* owner.extend([deliveries[0]!, deliveries[1]!])).toEqual(deliveries)
+        yield* Effect.sleep(300)
+        expect(pulls.map((pull) => pull.pollUnsafe())).toEqual([undefined, undefined])
+        // and a silent owner loses them nevertheless
+        const taken = yield* kit.patiently(Fiber.join(pulls[0]!), () => "the jobs of a silent owner do not come back")
+          .pipe(
+            Effect.raceFirst(kit.patiently(Fiber.join(pulls[1]!), () => "the jobs of a silent owner do not come back"))
+          )
+        expect(taken.length).toBeGreaterThan(0)
+      })
+    ),
+  30_000
+)
+
+test("streams and groups are made anew when all data is lost", () =>
+  run((kit) =>
+    Effect.gen(function*() {
+      const subscription = yield* kit.subscribe()
+      const pull = yield* Effect.forkChild(subscription.pull(5), { startImmediately: true })
+      yield* Effect.sleep(100)
+      yield* Effect.promise(() => admin.flushall())
+      const envelope = kit.envelope()
+      yield* kit.send(envelope)
+      const [delivery] = yield* Fiber.join(pull)
+      expect(delivery.envelope).toEqual(envelope)
+      yield* kit.settle(subscription, kit.ack(delivery))
+      expect((yield* kit.log.stats(kit.queue)).queued).toBe(0)
+    })
+  ), 30_000)

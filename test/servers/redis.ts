@@ -1,0 +1,120 @@
+/**
+ * Real Redis servers for tests: on free loopback ports, in directories of their
+ * own, ended by the process that started them.
+ */
+import { type ChildProcess, execFileSync, spawn } from "node:child_process"
+import { mkdtempSync, rmSync } from "node:fs"
+import { connect, createServer } from "node:net"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+
+export interface RedisServer {
+  readonly host: string
+  readonly port: number
+  readonly url: string
+  readonly directory: string
+  readonly pid: number
+  readonly signal: (signal: NodeJS.Signals) => void
+  /** Ends it, waits, and removes its directory. */
+  readonly stop: () => Promise<void>
+  /** `kill -9`, and the end of the process. */
+  readonly kill: () => Promise<void>
+  /** Starts it again in the same directory on the same port, after `kill`. */
+  readonly restart: () => Promise<void>
+}
+
+export const hasServer = (): boolean => {
+  try {
+    execFileSync("redis-server", ["--version"], { stdio: "ignore" })
+    return true
+  } catch {
+    return false
+  }
+}
+
+export const freePort = (): Promise<number> =>
+  new Promise((resolve, reject) => {
+    const server = createServer()
+    server.once("error", reject)
+    server.listen(0, "127.0.0.1", () => {
+      const address = server.address()
+      server.close(() => typeof address === "object" && address !== null ? resolve(address.port) : reject())
+    })
+  })
+
+const accepts = (port: number): Promise<boolean> =>
+  new Promise((resolve) => {
+    const socket = connect(port, "127.0.0.1")
+    const done = (answer: boolean) => {
+      socket.destroy()
+      resolve(answer)
+    }
+    socket.once("error", () => done(false))
+    // a server that still loads its data answers, but not with PONG
+    socket.once("connect", () => socket.write("PING\r\n"))
+    socket.once("data", (data) => done(/^[+-](PONG|NOAUTH|DENIED|ERR)/.test(String(data))))
+  })
+
+const whenUp = async (child: ChildProcess, port: number): Promise<void> => {
+  for (let attempt = 0; attempt < 400; attempt++) {
+    if (await accepts(port)) return
+    if (child.exitCode !== null) throw new Error(`redis-server ended with code ${child.exitCode} at its start`)
+    await new Promise((resolve) => setTimeout(resolve, 25))
+  }
+  throw new Error(`redis-server did not come up on port ${port}`)
+}
+
+/** Ends the server also when this process is killed: then its standard input ends, and the shell reads on. */
+const guard = (pid: number, directory: string): ChildProcess => {
+  const watcher = spawn("sh", ["-c", "read _; kill -9 \"$0\"; rm -rf \"$1\"", String(pid), directory], {
+    stdio: ["pipe", "ignore", "ignore"],
+    detached: true
+  })
+  watcher.unref()
+  return watcher
+}
+
+const ended = (child: ChildProcess): Promise<void> =>
+  new Promise((resolve) => {
+    if (child.exitCode !== null || child.signalCode !== null) return resolve()
+    child.once("exit", () => resolve())
+  })
+
+/** A server without persistence, unless `settings` (as in redis.conf) say otherwise. */
+export const startRedis = async (settings: ReadonlyArray<string> = []): Promise<RedisServer> => {
+  if (!hasServer()) {
+    throw new Error("These tests need redis-server 6.2 or newer on the PATH: install the package redis-server.")
+  }
+  const directory = mkdtempSync(join(tmpdir(), "troupe-redis-"))
+  const port = await freePort()
+  let child: ChildProcess
+  let watcher: ChildProcess | undefined
+  const launch = async () => {
+    const args = ["--port", String(port), "--bind", "127.0.0.1", "--dir", directory, "--save", "", "--appendonly", "no"]
+    child = spawn("redis-server", [...args, ...settings], { stdio: "ignore" })
+    watcher = guard(child.pid ?? 0, directory)
+    await whenUp(child, port)
+  }
+  await launch()
+  const kill = async () => {
+    watcher?.kill("SIGKILL")
+    child.kill("SIGKILL")
+    await ended(child)
+  }
+  return {
+    host: "127.0.0.1",
+    port,
+    url: `redis://127.0.0.1:${port}/0`,
+    directory,
+    get pid() {
+      return child.pid ?? 0
+    },
+    signal: (signal) => void child.kill(signal),
+    stop: async () => {
+      await kill()
+      rmSync(directory, { recursive: true, force: true })
+    },
+    kill,
+    restart: launch
+  }
+}

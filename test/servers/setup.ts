@@ -1,0 +1,17 @@
+/**
+ * Runs once, before all test files: two of them must not install at once.
+ */
+import { execFileSync } from "node:child_process"
+import { hasServer } from "./redis.ts"
+
+/** Debian's package, if the server is missing and we may install it. Otherwise the tests that need it say so. */
+export default (): void => {
+  if (hasServer() || process.getuid?.() !== 0) return
+  const options = { stdio: "ignore", env: { ...process.env, DEBIAN_FRONTEND: "noninteractive" } } as const
+  try {
+    execFileSync("apt-get", ["update"], options)
+    execFileSync("apt-get", ["install", "-y", "--no-install-recommends", "redis-server"], options)
+  } catch {
+    // a machine without Debian's packages, or without a network
+  }
+}

@@ -314,9 +314,12 @@ export class Recorder {
 
   // --- clients ---
 
-  cancelled(queue: string, id: string, answer: TerminalState): void {
+  cancelled(queue: string, id: string, answer: TerminalState, calledAt: number): void {
     const name = nameOf(queue, id)
-    const generation = this.newest.get(name)?.generation
+    const newest = this.newest.get(name)
+    // replayed meanwhile: the answer may be about the job before
+    if (newest !== undefined && newest.generation! > 0 && newest.acceptedAt >= calledAt) return
+    const generation = newest?.generation
     // without a withdrawal the record was there before
     const inHands = this.inHandsAtWithdraw.get(name) ?? true
     this.history.cancels.push({ queue, id, generation, returnedAt: this.world.now, answer, inHands })

@@ -236,8 +236,10 @@ class Simulation {
     then: (seen: ReadonlyArray<Invariants.Observation>) => void
   ): void {
     const { broker, transport } = this.stage
+    // with nothing to look for, too, a broker that stalls is waited for
+    const look = Effect.andThen(transport.clock, Effect.suspend(() => observe([...this.recorder.jobs])))
     broker.fork(
-      Effect.provideService(observe([...this.recorder.jobs]), Transport, transport),
+      Effect.provideService(look, Transport, transport),
       (fiber) =>
         fiber.addObserver((exit) => {
           if (Exit.isFailure(exit)) {
@@ -379,9 +381,10 @@ class Simulation {
     client.run(
       Effect.gen({ self: this }, function*() {
         const service = yield* ClientService
+        const calledAt = this.world.now
         const answer = yield* service.job(queue, id).cancel
         this.world.trace(client.machine.process.name, `cancelled ${id}: ${answer}`)
-        this.recorder.cancelled(queue, id, answer)
+        this.recorder.cancelled(queue, id, answer, calledAt)
       }).pipe(Effect.ignore)
     )
   }

@@ -336,6 +336,9 @@ describe("Invariants", () => {
         { runs: [first, run({ ...second, token: { value: 7, takenAt: 1_210 } })] },
         { runs: [first, run({ ...second, token: { value: 8, takenAt: 1_210 } })] }
       )
+      // a worker that stood still hears late of a token that it took in time
+      const late = run({ endedAt: 1_400, leaseLostAt: 1_100, token: { value: 6, takenAt: 1_300 } })
+      assert.deepStrictEqual(kindsOf({ runs: [late, run({ ...second, token: { value: 7, takenAt: 1_210 } })] }), [])
       // it lost its lease, and took a token after the next owner had taken one
       const stale = run({ endedAt: 1_400, leaseLostAt: 1_100, token: { value: 8, takenAt: 1_220 } })
       const owner = run({ ...second, token: { value: 7, takenAt: 1_210 } })

@@ -29,7 +29,8 @@ interface EndedRun {
   readonly deadline: number | undefined
   /** ms that the handler takes to be interrupted. */
   readonly cleanup: number
-  readonly interrupted: boolean
+  /** By the broker's clock; `undefined` unless it was interrupted. */
+  readonly interruptedAt: number | undefined
   readonly leaseLost: boolean
   /** When the last sign of life was sent that the broker answered. */
   readonly confirmedAt: number | undefined
@@ -156,7 +157,7 @@ export class Health {
       )
     }
     if (!this.healthy) return
-    if (run.interrupted) this.interrupted(name, process, run)
+    if (run.interruptedAt !== undefined) this.interrupted(name, process, run)
     const cancelledAt = this.cancelledAt.get(name) ?? Infinity
     const heartbeat = this.terms.network.losePush === 0 ? 0 : lease / 3
     if (cancelledAt > run.startedAt && now - cancelledAt > limit + heartbeat) {
@@ -169,10 +170,10 @@ export class Health {
   }
 
   /** There must be a reason, and at shutdown the grace period comes first. */
-  private interrupted(name: string, process: Process, { cleanup, leaseLost }: EndedRun): void {
+  private interrupted(name: string, process: Process, { interruptedAt, leaseLost }: EndedRun): void {
     if (leaseLost || this.cancelledAt.has(name)) return
     const grace = this.graceUntil.get(process)
-    if (grace !== undefined && this.world.now - cleanup >= grace) return
+    if (grace !== undefined && interruptedAt !== undefined && interruptedAt >= grace) return
     this.complain("Unfinished", name, `worker "${process.name}" interrupted it without a reason`)
   }
 

@@ -274,7 +274,7 @@ export class Recorder {
       deadline,
       cleanup,
       confirmedAt,
-      interrupted: run.outcome === "interrupted",
+      interruptedAt: run.outcome === "interrupted" ? interruptedAt - one.process.skew : undefined,
       leaseLost: run.leaseLostAt !== undefined
     })
     const lease = this.health.leases.get(one.process) ?? 0

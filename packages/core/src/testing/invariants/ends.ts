@@ -2,7 +2,7 @@
  * A record says what a run did, and nobody says otherwise.
  */
 import type { FailureReason } from "../../JobRecord.ts"
-import { lastRecord, type Life, mayBe, type Outcome, type RecordView } from "./history.ts"
+import { lastRecord, type Life, mayBe, type Outcome, ownedLease, type RecordView } from "./history.ts"
 import { type Report, type Settings, violation } from "./violation.ts"
 
 /** Reasons that end a job once its attempts are used up, each of a run that failed. */
@@ -34,7 +34,10 @@ export const checkEnds = (life: Life, settings: Settings, report: Report): void 
 }
 
 const checkTokens = ({ job, runs }: Life, settings: Settings, report: Report): void => {
-  const tokens = runs.flatMap((run) => run.token === undefined ? [] : [run.token]).sort((a, b) => a.takenAt - b.takenAt)
+  // an old token that reaches a run without a lease is what fencing is for
+  const tokens = runs.flatMap((run) =>
+    run.token === undefined || !ownedLease(run, run.token.takenAt) ? [] : [run.token]
+  ).sort((a, b) => a.takenAt - b.takenAt)
   for (let i = 1; i < tokens.length; i++) {
     const [before, after] = [tokens[i - 1]!, tokens[i]!]
     if (after.value > before.value || after.takenAt <= before.takenAt + settings.tolerance) continue
@@ -46,8 +49,9 @@ const checkTokens = ({ job, runs }: Life, settings: Settings, report: Report): v
       const message = `worker "${worker}" took fencing token ${old.value} in a run that never owned its lease`
       report(violation("FencingOrder", job, old.takenAt, message))
     }
-    const owner = runs.find(({ startedAt, token }) =>
-      old !== undefined && token !== undefined && leaseLostAt <= startedAt && token.value < old.value
+    const owner = runs.find((other) =>
+      old !== undefined && other.token !== undefined && leaseLostAt <= other.startedAt &&
+      startedAt < other.startedAt && other.token.value < old.value
     )
     if (owner === undefined) continue
     const message =

@@ -121,8 +121,8 @@ export class Recorder {
     const lease = this.health.leases.get(process) ?? Infinity
     for (const delivery of deliveries) {
       const before = this.confirmedAt.get(delivery) ?? sentAt
-      // an answer that comes later finds a worker that has given the job up
-      if (this.world.now - before < lease) this.confirmedAt.set(delivery, sentAt)
+      // an answer that comes later finds a worker that has given the job up; answers may overtake each other
+      if (this.world.now - before < lease) this.confirmedAt.set(delivery, Math.max(before, sentAt))
     }
   }
 

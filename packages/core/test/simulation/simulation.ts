@@ -121,11 +121,6 @@ class Simulation {
       }))
     await this.world.run(() => last)
     this.recorder.lookBack()
-    if (this.quiet) {
-      for (const [pulls, queues, worker] of this.idle) {
-        this.recorder.health.idle(worker, pulls, queues)
-      }
-    }
     for (const { machine } of [...this.clients, ...this.workers]) machine.process.kill()
     this.stage.broker.kill()
   }
@@ -268,6 +263,7 @@ class Simulation {
         // and workers that had failed to pull try again
         if (over && looks >= 3 && (looks > longestBackoff || this.idle.every(([pulls, queues]) => pulls >= queues))) {
           this.quiet = true
+          for (const [pulls, queues, worker] of this.idle) this.recorder.health.idle(worker, pulls, queues)
         } else this.watchForQuiet(over ? looks + 1 : 0)
       }))
   }

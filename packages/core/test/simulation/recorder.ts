@@ -57,6 +57,8 @@ export class Recorder {
   private readonly answered = new WeakSet<Delivery>()
   /** When the last sign of life was sent that got an answer, of deliveries that reached their process. */
   private readonly confirmedAt = new WeakMap<Delivery, number>()
+  /** The worker may have given these up, or not. */
+  private readonly doubtful = new WeakSet<Delivery>()
   /** Runs that ended and must be settled. */
   private readonly unsettled = new Map<Mutable, Process>()
   private readonly inHandsAtWithdraw = new Map<string, boolean>()
@@ -121,8 +123,11 @@ export class Recorder {
     const lease = this.health.leases.get(process) ?? Infinity
     for (const delivery of deliveries) {
       const before = this.confirmedAt.get(delivery) ?? sentAt
+      const age = this.world.now - before
       // an answer that comes later finds a worker that has given the job up; answers may overtake each other
-      if (this.world.now - before < lease) this.confirmedAt.set(delivery, Math.max(before, sentAt))
+      if (age <= lease) this.confirmedAt.set(delivery, Math.max(before, sentAt))
+      // in one instant with the end of the lease: whichever the worker heard of first
+      if (age === lease) this.doubtful.add(delivery)
     }
   }
 
@@ -279,7 +284,7 @@ export class Recorder {
     })
     const lease = this.health.leases.get(one.process) ?? 0
     const surelyOwned = run.leaseLostAt === undefined && now - (confirmedAt ?? -Infinity) < lease &&
-      !one.process.stoodStill
+      !one.process.stoodStill && !(one.delivery !== undefined && this.doubtful.has(one.delivery))
     if (run.outcome !== "interrupted" && surelyOwned && !this.health.isCancelled(name)) {
       this.unsettled.set(run, one.process)
     }

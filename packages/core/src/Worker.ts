@@ -14,6 +14,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as LogLevel from "effect/LogLevel"
 import * as Option from "effect/Option"
+import * as Random from "effect/Random"
 import * as References from "effect/References"
 import * as Schedule from "effect/Schedule"
 import type { Scope } from "effect/Scope"
@@ -100,6 +101,7 @@ export const make = <const Tasks extends NonEmptyReadonlyArray<Task.Any>>(
 const start = Effect.fnUntraced(function*(options: Options<NonEmptyReadonlyArray<Task.Any>>) {
   const transport = yield* Transport
   const clock = yield* Clock.Clock
+  const random = yield* Random.Random
   const registered = yield* register(options.tasks)
   const served = yield* Limits.servedQueues(options, new Set(registered.keys()))
   const queues = [...registered].filter(([queue]) => served.has(queue))
@@ -133,6 +135,7 @@ const start = Effect.fnUntraced(function*(options: Options<NonEmptyReadonlyArray
     accepted: new Map(accepted.map((one) => [one.contentType, one])),
     emitter: yield* Emitter.make,
     now: () => clock.currentTimeMillisUnsafe() + clockOffset,
+    jittered: (milliseconds) => Math.ceil(milliseconds * (1 - random.nextDoubleUnsafe() / 2)),
     context: yield* Effect.context<never>(),
     debug: LogLevel.isLessThanOrEqualTo(yield* References.MinimumLogLevel, "Debug")
   }

@@ -10,8 +10,11 @@ export type Admission =
   | { readonly _tag: "Run"; readonly task: RegisteredTask }
   | { readonly _tag: "Settle"; readonly settlement: Settlement; readonly why: string }
 
-/** ms that a job waits for a worker that knows its task: doubles from the first, up to the second. */
-const unknownDelay = { first: 1_000, longest: 30_000 }
+/**
+ * ms that a job waits for a worker that knows its task: doubles from the first, up to the second. Nobody can tell whom it
+ * goes to then, so it takes many hand-outs until it has surely met the one among several that knows it.
+ */
+const unknownDelay = { first: 1_000, longest: 5_000 }
 
 /** A job handed out for the third time has probably ended two workers: it is a suspect. */
 export const isSuspect = (delivery: Delivery): boolean => delivery.deliveries >= 3
@@ -82,8 +85,7 @@ const unknownTask = (
     return bury("UnknownTask", `no worker of queue "${envelope.queue}" knew task "${envelope.task}" for ${waited} ms`)
   }
   const delay = Math.min(
-    unknownDelay.longest,
-    Math.max(unknownDelay.first, waited),
+    settings.jittered(Math.min(unknownDelay.longest, Math.max(unknownDelay.first, waited))),
     settings.unknownTaskTimeout - waited
   )
   return {

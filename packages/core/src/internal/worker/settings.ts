@@ -41,6 +41,11 @@ export interface Settings extends Limits {
   readonly clock: Clock.Clock
   /** ms since the epoch by the broker's clock, as far as this worker knows it. */
   readonly now: () => number
+  /**
+   * Half of it or more, by chance: workers that wait for the same thing must not keep step with each other, nor with
+   * the rounds of a broker.
+   */
+  readonly jittered: (milliseconds: number) => number
   /** Handlers run in it: loggers, tracer, clock. */
   readonly context: Context.Context<never>
   readonly debug: boolean

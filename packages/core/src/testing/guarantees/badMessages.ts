@@ -101,8 +101,8 @@ export const cases: ReadonlyArray<Case> = [
           )
         )
       )
-      // both workers get it in turn, with a growing delay between
-      const value = yield* kit.within(60_000, job.await, "its end")
+      // by chance one or the other gets it, every few seconds
+      const value = yield* kit.within(120_000, job.await, "its end")
       Check.equal(value, "rare 1 1", "its success, attempt and deliveries")
     })),
 

@@ -18,6 +18,7 @@ import type { Held } from "./internal/worker/held.ts"
 import * as Pump from "./internal/worker/pump.ts"
 import { monotonic, type RegisteredTask, type Settings } from "./internal/worker/settings.ts"
 import * as Settler from "./internal/worker/settler.ts"
+import * as Suspects from "./internal/worker/suspects.ts"
 import * as Writer from "./internal/worker/writer.ts"
 import type { Delivery } from "./JobLog.ts"
 import { records } from "./Store.ts"
@@ -58,7 +59,7 @@ export const make = Effect.fnUntraced(function*(
   settings: Settings,
   queue: string,
   tasks: ReadonlyMap<string, RegisteredTask>,
-  suspects: Pump.Suspects
+  suspects: Suspects.Suspects
 ): Effect.fn.Return<Supervisor, TransportError, Scope> {
   const { bus, log, store } = settings.transport
   const fork = Effect.runForkWith(settings.context)
@@ -107,6 +108,15 @@ export const make = Effect.fnUntraced(function*(
     fork(Effect.retry(Effect.sandbox(lookup), lookupBackoff))
   }
 
+  const judge = (one: Held, starts: boolean, onVerdict: (verdict: Suspects.Verdict) => void) => {
+    const look = Effect.suspend(() =>
+      one.state === "buffered"
+        ? Effect.map(Suspects.judge(settings, queue, one.delivery, starts), onVerdict)
+        : Effect.void
+    )
+    fork(Effect.retry(Effect.sandbox(look), lookupBackoff))
+  }
+
   const pump: Pump.Pump = Pump.make({
     settings,
     queue,
@@ -116,6 +126,7 @@ export const make = Effect.fnUntraced(function*(
     suspects,
     extendOne,
     check,
+    judge,
     onProgress
   })
 

@@ -2,6 +2,12 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Invariants from "../src/testing/Invariants.ts"
 import { cancel, kindsOf, type Parts, record, rule, run, seen, sent } from "./invariants/parts.ts"
 
+/** Runs that ended with their workers. */
+const killed = (...deliveries: ReadonlyArray<number>) =>
+  deliveries.map((deliveries, i) =>
+    run({ deliveries, startedAt: 1_100 + 100 * i, endedAt: 1_150 + 100 * i, outcome: "killed" })
+  )
+
 describe("Invariants", () => {
   describe("places", () => {
     it("Loss", () => {
@@ -160,9 +166,12 @@ describe("Invariants", () => {
     it("TooManyDeliveries", () => {
       rule(
         "TooManyDeliveries",
-        { runs: [run({ deliveries: 6 })] },
-        { runs: [run({ deliveries: 5 })] },
-        { runs: [run({ deliveries: 6 })], options: { maxDeliveries: 6 } }
+        { runs: killed(3, 4, 5, 6) },
+        { runs: killed(3, 4, 5) },
+        { runs: killed(3, 4, 5, 6), options: { maxDeliveries: 6 } },
+        // at the others it was not started, or the count began anew
+        { runs: killed(1, 2, 4, 5, 8) },
+        { runs: killed(3, 4, 5, 3, 4, 6) }
       )
     })
 

@@ -15,6 +15,8 @@ interface Count {
   dueAt: number | undefined
   firstHandOutAt: number | undefined
   unknownSince: number | undefined
+  /** How often it was started as a suspect, for all that the broker was told. */
+  starts: number
 }
 
 /** What the plan promises of every worker. */
@@ -22,6 +24,7 @@ interface Terms {
   readonly network: Network
   /** ms. */
   readonly unknownTaskTimeout: number
+  readonly maxDeliveries: number
 }
 
 interface EndedRun {
@@ -71,7 +74,8 @@ export class Health {
   }
 
   accepted(name: string, dueAt: number | undefined): void {
-    this.counts.set(name, { base: 0, handOuts: 0, dueAt, firstHandOutAt: undefined, unknownSince: undefined })
+    const unseen = { firstHandOutAt: undefined, unknownSince: undefined }
+    this.counts.set(name, { base: 0, handOuts: 0, starts: 0, dueAt, ...unseen })
     this.cancelledAt.delete(name)
   }
 
@@ -93,6 +97,12 @@ export class Health {
     this.complain("TooManyDeliveries", name, `it was handed out with count ${deliveries} instead of ${expected}`)
   }
 
+  /** A worker has said that it starts the job as a suspect. */
+  suspected(name: string): void {
+    const count = this.counts.get(name)
+    if (count !== undefined) count.starts++
+  }
+
   /** `started`: a handler ran with this delivery. */
   settled(name: string, settlement: Settlement, started: boolean): void {
     const count = this.counts.get(name)
@@ -102,6 +112,12 @@ export class Health {
       const waited = now - (count.firstHandOutAt ?? now)
       if (waited + this.slack < this.terms.unknownTaskTimeout) {
         this.complain("WrongRecord", name, `its task was given up as unknown after ${waited} ms`)
+      }
+    }
+    if (settlement._tag === "Bury" && settlement.record.reason === "Poison") {
+      const least = this.terms.maxDeliveries - suspectFrom + 1
+      if (count.starts < least) {
+        this.complain("WrongRecord", name, `it is poison after ${count.starts} starts as a suspect, not ${least}`)
       }
     }
     if (settlement._tag !== "Forward") return

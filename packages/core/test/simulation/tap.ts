@@ -27,7 +27,10 @@ export const atBroker = (inner: Wrapped, process: Process, recorder: Recorder): 
     store: {
       ...store,
       put: (collection, key, value, options) =>
-        Effect.tap(store.put(collection, key, value, options), () => paused(collection, true)),
+        Effect.tap(store.put(collection, key, value, options), () => {
+          if (collection.name === "suspects") health.suspected(`${collection.queue}/${key}`)
+          return paused(collection, true)
+        }),
       remove: (collection, key, options) =>
         Effect.tap(store.remove(collection, key, options), () => paused(collection, false))
     }

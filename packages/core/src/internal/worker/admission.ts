@@ -4,6 +4,7 @@
 import * as Envelope from "../../Envelope.ts"
 import type { Delivery, Settlement } from "../../JobLog.ts"
 import type { RegisteredTask, Settings } from "./settings.ts"
+import { isPoison } from "./suspects.ts"
 import type { Writer } from "./writer.ts"
 
 export type Admission =
@@ -16,12 +17,6 @@ export type Admission =
  */
 const unknownDelay = { first: 1_000, longest: 5_000 }
 
-/** A job handed out for the third time has probably ended two workers: it is a suspect. */
-export const isSuspect = (delivery: Delivery): boolean => delivery.deliveries >= 3
-
-/** ms after which a suspect that was handed back is due again. */
-export const suspectDelay = 1_000
-
 /**
  * True if the job may have a record already. The first hand-out of a job that
  * never waited cannot: asking the store for it would cost a round trip per job.
@@ -33,6 +28,13 @@ export const mayHaveRecord = ({ deliveries, envelope, suspectRecord }: Delivery)
 export const isExpired = ({ now }: Settings, { envelope }: Delivery): boolean =>
   envelope.expiresAt !== undefined && envelope.expiresAt <= now()
 
+/** It probably ends the workers that run it. */
+export const poison = (writer: Writer, delivery: Delivery, task: RegisteredTask | undefined) => {
+  const message = `handed out ${delivery.deliveries - 1} times without an end: it probably ends the workers that run it`
+  const failure = { reason: "Poison" as const, message, counted: false }
+  return { _tag: "Settle" as const, settlement: writer.failed(delivery, failure, task?.policy), why: message }
+}
+
 export const decide = (
   settings: Settings,
   tasks: ReadonlyMap<string, RegisteredTask>,
@@ -42,7 +44,7 @@ export const decide = (
   const { envelope } = delivery
   const task = tasks.get(envelope.task)
   const bury = (
-    reason: "UnknownVersion" | "Signature" | "Poison" | "UnknownTask" | "Undecodable",
+    reason: "UnknownVersion" | "Signature" | "UnknownTask" | "Undecodable",
     message: string
   ) => ({
     _tag: "Settle" as const,
@@ -57,12 +59,7 @@ export const decide = (
   if (isExpired(settings, delivery)) {
     return { _tag: "Settle", settlement: writer.expired(delivery, task?.policy), why: "expired" }
   }
-  if (delivery.deliveries > settings.maxDeliveries) {
-    return bury(
-      "Poison",
-      `handed out ${delivery.deliveries - 1} times without an end: it probably ends the workers that run it`
-    )
-  }
+  if (isPoison(settings, delivery)) return poison(writer, delivery, task)
   if (task === undefined) return unknownTask(settings, writer, delivery, bury)
   if (!settings.accepted.has(envelope.contentType)) {
     return bury("Undecodable", `content type "${envelope.contentType}" is not in Codec.Accepted`)

@@ -4,6 +4,7 @@
 import type * as Fiber from "effect/Fiber"
 import type { Delivery } from "../../JobLog.ts"
 import type { RegisteredTask } from "./settings.ts"
+import type { Verdict } from "./suspects.ts"
 
 /** Why we interrupted a handler. The first reason stands, but a lost lease beats all: then nothing is settled. */
 export type StopReason = "cancelled" | "leaseLost" | "timedOut" | "shutdown"
@@ -21,6 +22,8 @@ export class Held {
   fiber: Fiber.Fiber<Uint8Array, unknown> | undefined
   stopReason: StopReason | undefined
   fencingToken: number | undefined
+  /** Of a suspect that is about to start; see `Suspects.judge`. */
+  verdict: Verdict | "asked" | undefined
 
   constructor(delivery: Delivery, task: RegisteredTask, suspect: boolean, checked: boolean, confirmedAt: number) {
     this.delivery = delivery
@@ -32,6 +35,7 @@ export class Held {
     this.fiber = undefined
     this.stopReason = undefined
     this.fencingToken = undefined
+    this.verdict = undefined
   }
 
   /** Interrupts the handler if it runs. Its finalizers still run. */

@@ -13,6 +13,7 @@ import { Held } from "./held.ts"
 import * as Outcome from "./outcome.ts"
 import { monotonic, type RegisteredTask, type Settings } from "./settings.ts"
 import type { Settler } from "./settler.ts"
+import * as Suspects from "./suspects.ts"
 import type { Writer } from "./writer.ts"
 
 export interface Pump {
@@ -35,25 +36,18 @@ export interface Pump {
   readonly finished: () => number
 }
 
-/** Shared by the queues of one worker: it holds one suspect at a time. */
-export interface Suspects {
-  count: number
-  /** Handed back, and the broker has not answered yet. */
-  leaving: number
-  /** What starts the next jobs of each queue. */
-  readonly starts: Array<() => void>
-}
-
 export const make = (options: {
   readonly settings: Settings
   readonly queue: string
   readonly tasks: ReadonlyMap<string, RegisteredTask>
   readonly writer: Writer
   readonly settler: Settler
-  readonly suspects: Suspects
+  readonly suspects: Suspects.Suspects
   readonly extendOne: (delivery: Delivery) => Effect.Effect<boolean>
   /** Looks for the records of jobs that may have one; see `Admission.mayHaveRecord`. Calls back for each job that is free to run. */
   readonly check: (unchecked: ReadonlyArray<Held>, onFree: (one: Held) => void) => void
+  /** Asks whether a suspect is poison, and counts it as started if it is not and `starts`. */
+  readonly judge: (one: Held, starts: boolean, onVerdict: (verdict: Suspects.Verdict) => void) => void
   /** Called when demand grew or something ended. */
   readonly onProgress: () => void
 }): Pump => {
@@ -100,10 +94,13 @@ export const make = (options: {
   }
 
   const settleHeld = (one: Held, settlement: Settlement, onSettled: (one: Held) => void) => {
+    const ran = one.state !== "buffered"
     one.state = "settling"
     settle(settlement, (answer) => {
       forget(one)
-      if (answer === "settled") onSettled(one)
+      if (answer !== "settled") return
+      if (ran && one.verdict !== undefined) fork(Suspects.acquit(settings, queue, one.delivery, one.verdict))
+      onSettled(one)
     })
   }
 
@@ -123,12 +120,24 @@ export const make = (options: {
     if (settings.taskConcurrency.has(task)) runningByTask.set(task, (runningByTask.get(task) ?? 0) + by)
   }
 
-  // it may end this process at once: what it would take with it, uncounted till then, has to be out of our hands first
-  const mustWait = (one: Held) => one.suspect && suspects.leaving > 0
+  const isJudged = (one: Held) => {
+    // it may end this process at once: what it would take with it, uncounted till then, has to be out of our hands first
+    if (suspects.leaving > 0) return false
+    if (one.verdict === undefined) {
+      one.verdict = "asked"
+      options.judge(one, true, (verdict) => {
+        one.verdict = verdict
+        pump()
+      })
+    }
+    return one.verdict !== "asked"
+  }
 
   /** The first job of the buffer that may start now. */
   const next = (): Held | undefined => {
-    const index = buffer.findIndex((one) => one.checked && !mustWait(one) && !runsAtLimit(one.delivery.envelope.task))
+    const index = buffer.findIndex((one) =>
+      one.checked && !runsAtLimit(one.delivery.envelope.task) && (!one.suspect || isJudged(one))
+    )
     if (index < 0) return undefined
     return index === 0 ? buffer.shift() : buffer.splice(index, 1)[0]
   }
@@ -145,6 +154,7 @@ export const make = (options: {
       if (now - one.confirmedAt >= settings.idleTimeout) forget(one)
       // it was admitted in time, and waited here too long for a slot
       else if (Admission.isExpired(settings, one.delivery)) expire(one)
+      else if (one.verdict === "poison") buryPoison(one)
       else start(one)
     }
     pumping = false
@@ -224,39 +234,58 @@ export const make = (options: {
 
   const admit = (delivery: Delivery, now: number, unchecked: Array<Held>) => {
     const admission = Admission.decide(settings, tasks, writer, delivery)
-    if (admission._tag === "Settle") {
-      log(`Not run: ${admission.why}`, delivery)
-      const { settlement } = admission
-      settle(settlement, (answer) => {
-        if (answer !== "settled" || settlement._tag === "Forward") return
-        finished++
-        if (settlement._tag === "Ack") return emit("Expired", delivery)
-        emit("Failed", delivery, { reason: admission.why })
-        emit("DeadLettered", delivery, { reason: admission.why })
-      })
-      if (settlement._tag === "Bury") {
-        const { id, task } = delivery.envelope
-        fork(Effect.logWarning(`Job "${id}" of queue "${queue}" (task "${task}") is dead-lettered: ${admission.why}`))
-      }
-      return
-    }
-    const suspect = Admission.isSuspect(delivery)
-    if (suspect && suspects.count > 0) {
-      log("Suspect handed back: this worker holds one already", delivery)
-      suspects.leaving++
-      return settle(writer.handBack(delivery, Admission.suspectDelay), () => {
-        suspects.leaving--
-        // the one that waits may be of another queue
-        if (suspects.leaving === 0) { for (const start of suspects.starts) start() }
-      })
-    }
-    if (suspect) suspects.count++
+    if (admission._tag === "Settle") return refuse(delivery, admission)
+    const suspect = Suspects.isSuspect(delivery)
+    const surplus = suspect && suspects.count > 0
+    if (surplus && delivery.deliveries <= settings.maxDeliveries) return handBackSuspect(delivery)
+    if (suspect && !surplus) suspects.count++
     log("Handed out", delivery)
-    const one = new Held(delivery, admission.task, suspect, !Admission.mayHaveRecord(delivery), now)
+    const one = new Held(delivery, admission.task, suspect && !surplus, !Admission.mayHaveRecord(delivery), now)
     held.add(one)
     buffer.push(one)
-    if (!one.checked) unchecked.push(one)
+    if (surplus) lookAt(one)
+    else if (!one.checked) unchecked.push(one)
   }
+
+  /** Ends or hands back what is not run. */
+  const refuse = (delivery: Delivery, { settlement, why }: Extract<Admission.Admission, { _tag: "Settle" }>) => {
+    log(`Not run: ${why}`, delivery)
+    settle(settlement, (answer) => {
+      if (answer !== "settled" || settlement._tag === "Forward") return
+      finished++
+      if (settlement._tag === "Ack") return emit("Expired", delivery)
+      emit("Failed", delivery, { reason: why })
+      emit("DeadLettered", delivery, { reason: why })
+    })
+    if (settlement._tag !== "Bury") return
+    const { id, task } = delivery.envelope
+    fork(Effect.logWarning(`Job "${id}" of queue "${queue}" (task "${task}") is dead-lettered: ${why}`))
+  }
+
+  const handBackSuspect = (delivery: Delivery) => {
+    log("Suspect handed back: this worker holds one already", delivery)
+    suspects.leaving++
+    settle(writer.handBack(delivery, settings.jittered(Suspects.delay)), () => {
+      suspects.leaving--
+      // the one that waits may be of another queue
+      if (suspects.leaving === 0) { for (const start of suspects.starts) start() }
+    })
+  }
+
+  const buryPoison = (one: Held) => {
+    forget(one)
+    refuse(one.delivery, Admission.poison(writer, one.delivery, one.task))
+  }
+
+  /** It is not this one's turn, but poison is not run: it need not wait, nor does the key that it may hold. */
+  const lookAt = (one: Held) =>
+    options.judge(one, false, (verdict) => {
+      if (one.state !== "buffered") return
+      buffer = buffer.filter((other) => other !== one)
+      if (verdict === "poison") return buryPoison(one)
+      forget(one)
+      handBackSuspect(one.delivery)
+    })
 
   const free = (one: Held) => {
     one.checked = true

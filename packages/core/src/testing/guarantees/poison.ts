@@ -4,7 +4,9 @@
  */
 import * as Effect from "effect/Effect"
 import * as DeadLetter from "../../DeadLetter.ts"
+import { Levels } from "../../Priority.ts"
 import * as Check from "../Check.ts"
+import * as Faults from "../Faults.ts"
 import { type Body, type Case, define, done, type Kit, lease, never, reclaim, type Work } from "./kit.ts"
 
 /** Starts a worker, waits until it runs these jobs, and kills it. */
@@ -19,6 +21,19 @@ const crashWith = (
     const all = () => jobs.every((job) => kit.journal.of(job).some((run) => run.worker === victim.id))
     yield* kit.until(all, `runs of ${jobs.join(", ")} on ${victim.id}`, lease + reclaim)
     yield* victim.crash
+  })
+
+/** A worker that is handed out jobs, and dies before it starts any. */
+const takeAndDie = (kit: Kit, count: number) =>
+  Effect.gen(function*() {
+    const faults = Faults.make(kit.transport)
+    const [consumer, priorities] = [kit.name("dying"), yield* Levels]
+    const subscription = yield* faults.transport.log.subscribe({ queue: kit.queue, priorities, consumer, lease })
+    for (let taken = 0; taken < count;) {
+      const pull = subscription.pull(count - taken)
+      taken += (yield* kit.within(lease + reclaim, pull, `hand-out ${taken + 1}`)).length
+    }
+    yield* faults.crash(consumer)
   })
 
 export const cases: ReadonlyArray<Case> = [
@@ -143,5 +158,41 @@ export const cases: ReadonlyArray<Case> = [
       for (const job of others) {
         Check.isTrue((yield* kit.outcome(job, 5_000)).startsWith("succeeded"), "its neighbours succeed")
       }
-    }))
+    })),
+
+  define(
+    "hand-outs to workers that die before they start it do not make a job poison",
+    (kit) =>
+      Effect.gen(function*() {
+        const [job] = yield* kit.enqueue(kit.work(), "bystander")
+        for (let death = 0; death < 6; death++) yield* takeAndDie(kit, 1)
+        yield* kit.worker(kit.work(), done)
+        Check.equal(yield* kit.outcome(job!, lease + reclaim), "succeeded: done: bystander", "the end of the job")
+        Check.equal(kit.journal.of("bystander").map((run) => run.deliveries), [7], "deliveries of its run")
+      })
+  ),
+
+  define(
+    "poison ends alone: neither who was handed out beside it nor who is behind it in its key",
+    (kit) =>
+      Effect.gen(function*() {
+        const work = kit.work({ key: (name) => name === "bystander" ? name : "the key" })
+        const [poison, follower, bystander] = yield* kit.enqueue(work, "poison", "follower", "bystander")
+        for (let crash = 0; crash < 2; crash++) yield* crashWith(kit, work, ["poison", "bystander"])
+        // the poison kills its workers while they are handed out everything again
+        for (let death = 0; death < 4; death++) yield* takeAndDie(kit, 2)
+        const body: Body = (run) => run.job === "poison" ? Effect.never : done(run)
+        for (let generation = 0; generation < 3; generation++) {
+          const victim = yield* kit.worker(work, body)
+          const runsPoison = () => kit.journal.by(victim.id).some((run) => run.job === "poison")
+          yield* kit.until(runsPoison, "the next run of the poison", lease + reclaim + 3_000)
+          yield* victim.crash
+        }
+        yield* kit.worker(work, body)
+        Check.equal(yield* kit.outcome(poison!, lease + reclaim + 3_000), "JobFailed: Poison", "the end of the poison")
+        Check.equal(kit.journal.of("poison").length, 5, "runs of the poison")
+        Check.equal(yield* kit.outcome(follower!), "succeeded: done: follower", "the end of the job behind it")
+        Check.equal(yield* kit.outcome(bystander!, 5_000), "succeeded: done: bystander", "the end of its neighbour")
+      })
+  )
 ]

@@ -18,9 +18,7 @@ export const checkStarts = (life: Life, settings: Settings, report: Report): voi
     if (job.expiresAt !== undefined && run.startedAt > job.expiresAt + settings.workerTolerance) {
       tell("StartAfterExpiry", `started attempt ${run.attempt} ${run.startedAt - job.expiresAt} ms after it expired`)
     }
-    if (run.deliveries > settings.maxDeliveries) {
-      tell("TooManyDeliveries", `started it at hand-out ${run.deliveries}, ${settings.maxDeliveries} are allowed`)
-    }
+    checkDeliveries(runs, run, settings, tell)
     if (end !== undefined && run.startedAt > end.at + tolerance && ownedLease(run, run.startedAt)) {
       tell("StartAfterEnd", `started it ${run.startedAt - end.at} ms after its record (${end.record?.state}) was seen`)
     }
@@ -31,6 +29,23 @@ export const checkStarts = (life: Life, settings: Settings, report: Report): voi
       if (late > grace + tolerance) tell("StartAfterCancel", `started it ${late} ms after a cancel of it had returned`)
     }
   }
+}
+
+/** Hand-outs from which on only those count at which the job was started. */
+const suspectFrom = 3
+
+const checkDeliveries = (runs: ReadonlyArray<Run>, run: Run, { maxDeliveries }: Settings, tell: Tell): void => {
+  if (run.deliveries <= maxDeliveries) return
+  // the runs before it of the same count
+  let [starts, last] = [1, run]
+  for (const other of runs.slice(0, runs.indexOf(run)).reverse()) {
+    if (other.deliveries >= last.deliveries || other.settled === true) break
+    last = other
+    if (other.deliveries >= suspectFrom) starts++
+  }
+  const allowed = Math.max(0, maxDeliveries - suspectFrom + 1)
+  if (starts <= allowed) return
+  tell("TooManyDeliveries", `started it at hand-out ${run.deliveries}, ${maxDeliveries} are allowed`)
 }
 
 type Tell = (kind: Parameters<typeof violation>[0], message: string) => void

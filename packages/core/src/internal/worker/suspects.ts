@@ -1,0 +1,97 @@
+/**
+ * Jobs that have probably ended workers: a worker holds one of them at a time.
+ *
+ * The broker counts hand-outs, also those to a worker that is just dying of
+ * another job. Whoever starts a suspect therefore writes that down first, and
+ * only a job that was itself started too often is poison.
+ */
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Schema from "effect/Schema"
+import type { Delivery } from "../../JobLog.ts"
+import type { Collection } from "../../Store.ts"
+import type { TransportError } from "../../TransportError.ts"
+import { encodeJson } from "../json.ts"
+import type { Settings } from "./settings.ts"
+
+/** Shared by the queues of one worker. */
+export interface Suspects {
+  count: number
+  /** Handed back, and the broker has not answered yet. */
+  leaving: number
+  /** What starts the next jobs of each queue. */
+  readonly starts: Array<() => void>
+}
+
+/** A job handed out for the third time has probably ended two workers. */
+const first = 3
+
+export const isSuspect = (delivery: Delivery): boolean => delivery.deliveries >= first
+
+/** ms after which a suspect that was handed back is due again, at most. */
+export const delay = 1_000
+
+/** Poison that is nobody's suspect before: every hand-out counts. */
+export const isPoison = ({ maxDeliveries }: Settings, { deliveries }: Delivery): boolean =>
+  deliveries > maxDeliveries && maxDeliveries < first
+
+const collection = (queue: string): Collection => ({ name: "suspects", queue, listable: false })
+
+/** Long enough for a fleet that restarts again and again, with pauses in between. */
+const timeToLive = 86_400_000
+
+/** The last start as a suspect: of which hand-out, and the how manyth it was. */
+const Start = Schema.Struct({ revision: Schema.Number, deliveries: Schema.Number, count: Schema.Number })
+
+const decodeStart = Schema.decodeUnknownOption(Schema.fromJsonString(Start))
+const text = new TextDecoder()
+
+/** How many starts came before this one. */
+const before = (start: typeof Start.Type, { deliveries, envelope }: Delivery): number => {
+  // the count of hand-outs began anew since, or the job did
+  if (start.revision > envelope.revision || start.deliveries > deliveries) return 0
+  // the same hand-out again: it was handed back unstarted
+  return start.deliveries === deliveries ? start.count - 1 : start.count
+}
+
+/** Poison, or the revision of the row that says that it is started; 0 if none was written. */
+export type Verdict = "poison" | number
+
+/** Whether the job is poison. With `starts`, one that is not counts as started now. */
+export const judge = (
+  settings: Settings,
+  queue: string,
+  delivery: Delivery,
+  starts: boolean
+): Effect.Effect<Verdict, TransportError> => {
+  const { store } = settings.transport
+  const { id, revision } = delivery.envelope
+  const { deliveries } = delivery
+  return Effect.flatMap(store.get(collection(queue), [id]), ([found]): Effect.Effect<Verdict, TransportError> => {
+    const row = found === undefined ? undefined : Option.getOrUndefined(found)
+    const start = row === undefined ? undefined : Option.getOrUndefined(decodeStart(text.decode(row.value)))
+    // written already: the answer was lost
+    if (start?.revision === revision && start.deliveries === deliveries) {
+      return Effect.succeed(row?.revision ?? 0)
+    }
+    const count = start === undefined ? 0 : before(start, delivery)
+    // the first hand-outs were no suspect's
+    if (count > settings.maxDeliveries - first) return Effect.succeed("poison")
+    if (!starts) return Effect.succeed(0)
+    const value = encodeJson({ revision, deliveries, count: count + 1 })
+    return store.put(collection(queue), id, value, { ifRevision: row?.revision ?? 0, timeToLive }).pipe(
+      Effect.catchTag("RevisionConflict", () => judge(settings, queue, delivery, starts))
+    )
+  })
+}
+
+/** It ended, well or not, and its worker did not: nothing that it did before counts any more. */
+export const acquit = (
+  { transport }: Settings,
+  queue: string,
+  delivery: Delivery,
+  verdict: Verdict | "asked"
+): Effect.Effect<void> =>
+  typeof verdict === "number" && verdict > 0
+    ? Effect.ignore(transport.store.remove(collection(queue), delivery.envelope.id, { ifRevision: verdict }))
+    : Effect.void

@@ -108,7 +108,9 @@ end
 export const admit = `
 local function admit(now, up, level, id, kind, due, key, envelope)
   local at = now
-  if kind == 'at' then at = tonumber(due) elseif kind == 'in' then at = now + tonumber(due) end
+  if kind == 'at' then at = tonumber(due)
+  -- rounded up: the delay begins within this ms, and must not end too early
+  elseif kind == 'in' and tonumber(due) > 0 then at = up + tonumber(due) end
   if at <= now then
     join(level, id, key == '' and '' or ('0  ' .. key), envelope)
     return

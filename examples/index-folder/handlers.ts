@@ -15,6 +15,7 @@ import type * as Result from "effect/Result"
 import * as Schedule from "effect/Schedule"
 import { collect } from "./collect.ts"
 import { Counts } from "./counts.ts"
+import { Journal } from "./journal.ts"
 import { IndexFile, IndexFolder, MakeReport, type Place, Unreadable } from "./tasks.ts"
 import { Totals } from "./totals.ts"
 
@@ -51,6 +52,7 @@ const enqueueAll = Effect.fnUntraced(function*<E, R>(
 const IndexFolderLive = IndexFolder.toLayer(Effect.gen(function*() {
   const fs = yield* FileSystem.FileSystem
   const path = yield* Path.Path
+  const note = yield* Journal
 
   /** Some file systems list names without types. */
   const typeOf = (entry: FileSystem.DirectoryEntry, at: string) =>
@@ -60,6 +62,7 @@ const IndexFolderLive = IndexFolder.toLayer(Effect.gen(function*() {
       : Effect.map(fs.lstat(at), (info) => info.type).pipe(Effect.orElseSucceed(() => "File" as const))
 
   return Effect.fnUntraced(function*({ path: folder, run }, execution) {
+    yield* note(execution)
     const entries = yield* fs.readDirectoryEntries(folder).pipe(unreadable(folder, execution))
     const files: Array<string> = []
     const folders: Array<string> = []
@@ -80,6 +83,7 @@ const IndexFolderLive = IndexFolder.toLayer(Effect.gen(function*() {
 
 const IndexFileLive = IndexFile.toLayer(Effect.gen(function*() {
   const fs = yield* FileSystem.FileSystem
+  const note = yield* Journal
 
   const count = Effect.fnUntraced(function*(path: string) {
     const counts = new Counts()
@@ -94,6 +98,7 @@ const IndexFileLive = IndexFile.toLayer(Effect.gen(function*() {
   })
 
   return Effect.fnUntraced(function*({ path }, execution) {
+    yield* note(execution)
     const [time, counts] = yield* Effect.timed(count(path)).pipe(unreadable(path, execution))
     const { bytes, lines, sha256, words } = counts
     return { path, bytes, lines, words, sha256, millis: Duration.toMillis(time), attempts: execution.attempt }
@@ -102,7 +107,9 @@ const IndexFileLive = IndexFile.toLayer(Effect.gen(function*() {
 
 const MakeReportLive = MakeReport.toLayer(Effect.gen(function*() {
   const path = yield* Path.Path
+  const note = yield* Journal
   return Effect.fnUntraced(function*({ folder, root }, execution) {
+    yield* note(execution)
     const totals = new Totals((file) => path.relative(folder, file))
     const announce = Effect.suspend(() => execution.progress(totals.progress))
     yield* announce.pipe(Effect.repeat(Schedule.spaced("100 millis")), Effect.forkScoped)

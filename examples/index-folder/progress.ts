@@ -15,17 +15,16 @@ import * as Tasks from "./tasks.ts"
 const decode = Schema.decodeUnknownOption(Tasks.Progress)
 
 const barWidth = 30
-const clearLine = "\r\u001b[2K"
 
 const jobsOf = ({ files, folders, unreadable }: Tasks.Progress) => files + folders + unreadable
 
-const text = (progress: Tasks.Progress, waiting: number, isTerminal: boolean): string => {
+const text = (progress: Tasks.Progress, total: number, isTerminal: boolean): string => {
   const done = jobsOf(progress)
-  const part = done / Math.max(1, done + waiting)
+  const part = done / Math.max(1, total)
   const filled = Math.floor(part * barWidth)
   const bar = isTerminal ? `[${"#".repeat(filled)}${".".repeat(barWidth - filled)}] ` : ""
   const percent = `${Math.floor(part * 100)} %`.padStart(5)
-  return `${bar}${percent}  ${Format.count(done)} of ${Format.count(done + waiting)} jobs  ` +
+  return `${bar}${percent}  ${Format.count(done)} of ${Format.count(total)} jobs  ` +
     `${Format.count(progress.folders)} folders  ${Format.size(progress.bytes)}`
 }
 
@@ -33,6 +32,7 @@ const text = (progress: Tasks.Progress, waiting: number, isTerminal: boolean): s
 export const follow = Effect.fnUntraced(
   function*(report: Job<Tasks.Report, never>, seen: (progress: Tasks.Progress) => void) {
     const output = yield* Output
+    let total = 0
     let latest: Tasks.Progress = { files: 0, folders: 0, bytes: 0, unreadable: 0 }
 
     yield* report.progress.pipe(
@@ -48,11 +48,13 @@ export const follow = Effect.fnUntraced(
 
     const draw = Effect.gen(function*() {
       const { queued, running, scheduled } = yield* JobQueue.stats(Tasks.queue)
-      const line = text(latest, queued + running + scheduled, output.isTerminal)
-      yield* output.write(output.isTerminal ? clearLine + line.slice(0, output.columns() - 1) : `${line}\n`)
+      // the report lags behind: jobs that are over and not yet in it are in neither number
+      total = Math.max(total, jobsOf(latest) + queued + running + scheduled)
+      const line = text(latest, total, output.isTerminal)
+      yield* (output.isTerminal ? output.redraw(line.slice(0, output.columns() - 1)) : output.write(`${line}\n`))
     })
     const every = output.isTerminal ? "100 millis" : "1 second"
     yield* draw.pipe(Effect.delay(every), Effect.repeat(Schedule.forever), Effect.ignore, Effect.forkScoped)
-    if (output.isTerminal) yield* Effect.addFinalizer(() => output.write(clearLine))
+    yield* Effect.addFinalizer(() => output.redraw(""))
   }
 )

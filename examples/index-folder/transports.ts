@@ -3,8 +3,39 @@
  */
 import * as MemoryTransport from "@troupe/core/MemoryTransport"
 import type { Transport } from "@troupe/core/Transport"
+import type { TransportError } from "@troupe/core/TransportError"
+import * as RedisTransport from "@troupe/transport-redis/RedisTransport"
+import type * as Config from "effect/Config"
 import type * as Layer from "effect/Layer"
+import type { Server } from "./server.ts"
 
-export const transports: ReadonlyMap<string, Layer.Layer<Transport>> = new Map([
-  ["memory", MemoryTransport.layer]
+export interface Broker {
+  /** Reads the URL of the server from the environment. */
+  readonly layer: Layer.Layer<Transport, TransportError | Config.ConfigError>
+  /** `undefined`: the broker lives in this process. */
+  readonly remote: {
+    /** The environment variables that name a server, the one that wins first. */
+    readonly variables: readonly [string, ...ReadonlyArray<string>]
+    /** Started where nothing names a server. */
+    readonly server: Server
+  } | undefined
+}
+
+export const transports: ReadonlyMap<string, Broker> = new Map<string, Broker>([
+  ["memory", { layer: MemoryTransport.layer, remote: undefined }],
+  ["redis", {
+    layer: RedisTransport.layerConfig(),
+    remote: {
+      variables: ["TROUPE_REDIS_URL", "REDIS_URL"],
+      server: {
+        command: "redis-server",
+        install: "Install Redis 6.2 or newer (apt-get install redis-server, brew install redis)",
+        args: (
+          port,
+          directory
+        ) => ["--bind", "127.0.0.1", "--port", `${port}`, "--dir", directory, "--save", "", "--appendonly", "no"],
+        url: (port) => `redis://127.0.0.1:${port}`
+      }
+    }
+  }]
 ])

@@ -2,7 +2,7 @@
  * Measures Troupe and says whether it is fast enough.
  *
  *     npm run bench                      every suite
- *     npm run bench -- memory            one suite
+ *     npm run bench -- memory            one suite: memory, redis
  *     npm run bench -- --only signed     the scenarios with this text in their name
  *     npm run bench -- --quick           a tenth of the jobs, one round: a smoke test that judges nothing
  *
@@ -11,6 +11,8 @@
 import { parseArgs } from "node:util"
 import type { Sample } from "./measure.ts"
 import { type Runner, start } from "./process.ts"
+import { missedClaims, raceTable, run as runRace } from "./race.ts"
+import type { Raced } from "./race.ts"
 import {
   coreShare,
   footprintTable,
@@ -53,14 +55,14 @@ const jobsOf = ({ jobs }: { readonly jobs: number }) => quick ? jobs / 10 : jobs
 const sampleOf = async (runner: Runner): Promise<Sample> => {
   const answer = await runner.run()
   if ("sample" in answer) return answer.sample
-  throw new Error("a throughput scenario answered with figures")
+  throw new Error("a throughput scenario answered with something else")
 }
 
 const figuresOf = async (suite: Suite, scenario: Footprint): Promise<Weighed> => {
   const runner = start(suite.name, suite.scenarios.indexOf(scenario), jobsOf(scenario))
   const answer = await runner.run()
   runner.end()
-  if ("sample" in answer) throw new Error("a memory scenario answered with a sample")
+  if (!("figures" in answer)) throw new Error("a memory scenario answered with something else")
   return {
     name: scenario.name,
     figures: answer.figures.map((figure) => ({ ...figure, most: limit(figure.most) }))
@@ -110,31 +112,36 @@ const runSuite = async (suite: Suite) => {
     return measured
   }
 
+  console.log(`\n${suite.name} · ${machine()}\n`)
   const measured: Array<Measured> = []
   const weighed: Array<Weighed> = []
+  const raced: Array<Raced> = []
   for (const scenario of suite.scenarios) {
     if (!scenario.name.includes(only)) continue
     process.stderr.write(`${suite.name}: ${scenario.name} …\n`)
     if (scenario._tag === "Throughput") measured.push(await measure(scenario))
-    else weighed.push(await figuresOf(suite, scenario))
+    else if (scenario._tag === "Race") {
+      const one = await runRace(suite, scenario, quick)
+      console.log(`\n${raceTable(one)}\n`)
+      raced.push(one)
+    } else weighed.push(await figuresOf(suite, scenario))
   }
   for (const runner of warm.values()) runner.end()
 
-  console.log(`\n${suite.name} · ${machine()}\n`)
   if (measured.length > 0) console.log(`${throughputTable(measured)}\n`)
   if (weighed.length > 0) console.log(`${footprintTable(weighed)}\n`)
   const share = coreShare(measured)
-  if (share < 0.9) {
+  if (measured.length > 0 && share < 0.9) {
     console.log(`The machine was busy: no scenario got more than ${Math.round(share * 100)} % of a core.`)
     console.log("Believe the ratios, not the jobs per second.\n")
   }
-  return { measured, weighed }
+  return { measured, weighed, raced }
 }
 
 let misses = 0
 for (const suite of picked) {
-  const { measured, weighed } = await runSuite(suite)
-  misses += missed(measured, weighed)
+  const { measured, raced, weighed } = await runSuite(suite)
+  misses += missed(measured, weighed) + (quick ? 0 : missedClaims(raced))
 }
 if (misses > 0) console.log(`${misses} ${misses === 1 ? "floor is" : "floors are"} missed.`)
 process.exitCode = misses > 0 ? 1 : 0

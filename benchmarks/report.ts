@@ -25,10 +25,10 @@ export const machine = (): string =>
   `${cpus()[0]?.model ?? "unknown CPU"}, ${cpus().length} cores, Node ${process.version}, ` +
   new Date().toISOString().slice(0, 10)
 
-const whole = (value: number) => Math.round(value).toLocaleString("en")
+export const whole = (value: number) => Math.round(value).toLocaleString("en")
 const percent = (share: number) => `${Math.round(share * 100)} %`
 
-const verdict = (met: boolean) => met ? "met" : "MISSED"
+export const verdict = (met: boolean) => met ? "met" : "MISSED"
 
 // round by round: what slows the machine for a second slows both of a pair
 const ratio = ({ against, samples }: Measured): number | undefined =>
@@ -66,12 +66,12 @@ const figureCells = (scenario: string, { most, name, unit, value }: Figure): Rea
   most === undefined ? "" : `≤ ${most} ${unit}: ${verdict(value <= most)}`
 ]
 
-const rightAligned = new Set(["jobs/s", "min – max", "CPU µs/job", "ratio", "value"])
+const leftAligned = new Set(["throughput", "memory", "what", "to", "floor", "limit", "system"])
 
-const table = (head: ReadonlyArray<string>, rows: ReadonlyArray<ReadonlyArray<string>>): string => {
+export const table = (head: ReadonlyArray<string>, rows: ReadonlyArray<ReadonlyArray<string>>): string => {
   const widths = head.map((cell, i) => Math.max(cell.length, ...rows.map((row) => row[i]!.length)))
   const line = (cells: ReadonlyArray<string>) =>
-    cells.map((cell, i) => rightAligned.has(head[i]!) ? cell.padStart(widths[i]!) : cell.padEnd(widths[i]!)).join("  ")
+    cells.map((cell, i) => leftAligned.has(head[i]!) ? cell.padEnd(widths[i]!) : cell.padStart(widths[i]!)).join("  ")
       .trimEnd()
   return [line(head), widths.map((width) => "─".repeat(width)).join("  "), ...rows.map(line)].join("\n")
 }

@@ -32,7 +32,38 @@ export interface Figure {
   readonly most?: number | undefined
 }
 
-export type Scenario = Throughput | Footprint
+/** Several systems at the same work. Their rounds take turns; only ratios within the run are judged. */
+export interface Race {
+  readonly _tag: "Race"
+  readonly name: string
+  readonly jobs: number
+  /** Each has a process of its own. */
+  readonly entrants: ReadonlyArray<Entrant>
+  readonly claims: ReadonlyArray<Claim>
+  /** Measured rounds and those before them that warm up. Default: 5 and 1. */
+  readonly rounds?: { readonly measured: number; readonly warmUp: number } | undefined
+}
+
+export interface Entrant {
+  readonly name: string
+  readonly round: (jobs: number) => Promise<Lap>
+}
+
+/** What one round of an entrant came to, by name and unit: `jobs/s`, `worker µs`, `p50 ms`. */
+export type Lap = Readonly<Record<string, number>>
+
+/** What must hold of a figure: of its ratio to another entrant's, round by round, or of its own value. */
+export interface Claim {
+  readonly of: string
+  readonly figure: string
+  readonly to?: string | undefined
+  readonly least?: number | undefined
+  readonly most?: number | undefined
+  /** Printed beside the floor. Nothing depends on it. */
+  readonly goal?: number | undefined
+}
+
+export type Scenario = Throughput | Footprint | Race
 
 export interface Suite {
   readonly name: string

@@ -30,6 +30,8 @@ export interface Setup {
 
 const key = { id: "bench", secret: Redacted.make(Uint8Array.from({ length: 32 }, (_, i) => (i * 89 + 41) % 256)) }
 
+export const signing = Signing.layerHmac({ keys: [key] })
+
 /** Runs an effect beside a client and a worker. A broker that does not come up is a defect. */
 export const withWorker = <A>(
   { handler = noop, signed = false, transport }: Setup,
@@ -40,7 +42,7 @@ export const withWorker = <A>(
       Layer.mergeAll(Client.layer, Worker.layer({ tasks: [Mail, Note], concurrency })).pipe(
         Layer.provide([Mail.toLayer(handler), Note.toLayer(handler)]),
         Layer.provide(transport),
-        Layer.provide(signed ? Signing.layerHmac({ keys: [key] }) : Layer.empty),
+        Layer.provide(signed ? signing : Layer.empty),
         Layer.provide(Layer.succeed(References.MinimumLogLevel, "Warn"))
       )
     ),

@@ -10,11 +10,12 @@ import * as Clock from "effect/Clock"
 import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import type { Scope } from "effect/Scope"
-import { type Cluster, Command, type Redis } from "ioredis"
+import type { Cluster, Redis } from "ioredis"
+import { type Arg, BatchCommand } from "./command.ts"
 import * as Errors from "./errors.ts"
 import type { Script } from "./script.ts"
 
-export type Arg = string | Buffer
+export type { Arg }
 
 export interface Request {
   /** For errors: what was asked for, and for which queue. */
@@ -125,10 +126,8 @@ export class Link {
     sent.sentAt = this.now()
     this.inFlight.add(sent)
     const built = script === undefined
-      ? new Command(command, [...args], { replyEncoding: null })
-      : new Command(sent.full ? "eval" : "evalsha", [sent.full ? script.source : script.sha, ...args], {
-        replyEncoding: null
-      })
+      ? new BatchCommand(command, [...args])
+      : new BatchCommand(sent.full ? "eval" : "evalsha", [sent.full ? script.source : script.sha, ...args])
     built.promise.then(
       (reply: unknown) => {
         // a reply that comes after the connection was given up: somebody else answers for it

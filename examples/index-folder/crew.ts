@@ -20,6 +20,8 @@ export interface WorkerProcess {
   readonly pid: number
   /** `kill -9`: it has no time to hand anything back. Waits until it is dead. */
   readonly kill: Effect.Effect<void>
+  /** It stands still while the effect runs, unless that kills it. */
+  readonly whileStopped: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
 }
 
 export interface Crew {
@@ -87,7 +89,13 @@ export const start = Effect.fnUntraced(function*(
         const dead = once(child, "exit")
         child.kill("SIGKILL")
         await dead
-      })
+      }),
+      whileStopped: (effect) =>
+        Effect.acquireUseRelease(
+          Effect.sync(() => child.kill("SIGSTOP")),
+          () => effect,
+          () => Effect.sync(() => child.kill("SIGCONT"))
+        )
     })),
     deserted: Deferred.await(deserted)
   }

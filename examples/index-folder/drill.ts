@@ -2,6 +2,7 @@
  * Kills a worker half-way and gives an account of what that did: nothing here
  * is assumed, every number is counted.
  */
+import * as Client from "@troupe/core/Client"
 import type { Job } from "@troupe/core/Job"
 import * as JobQueue from "@troupe/core/JobQueue"
 import * as Clock from "effect/Clock"
@@ -31,8 +32,28 @@ interface Crash {
 /** ms between two looks at the queue. */
 const glance = 10
 
-/** Waits until half of the jobs are over, and kills the worker. `undefined`: all were over before anybody looked. */
-const strike = Effect.fnUntraced(function*(crew: Crew, ledger: Ledger) {
+/** Starts of the victim to look at: it runs no more at once. */
+const recent = 64
+
+/** Whether the victim, which stands still, runs a job. */
+const isBusy = Effect.fnUntraced(function*({ name }: WorkerProcess, directory: string) {
+  const client = yield* Client.Client
+  const isRunning = (id: string) =>
+    client.job(queue, id).status.pipe(
+      Effect.map((state) => state === "running"),
+      Effect.catchTag("JobNotFound", () => Effect.succeed(false))
+    )
+  const starts = (yield* Journal.read(directory)).filter(({ worker }) => worker === name).slice(-recent)
+  const running = yield* Effect.filter(starts, ({ id }) => isRunning(id), { concurrency: "unbounded" })
+  // once more: what it had sent before it stood still may have come after the first look
+  return (yield* Effect.forEach(running, ({ id }) => isRunning(id))).includes(true)
+})
+
+/**
+ * Waits until half of the jobs are over, and kills the worker while it runs one.
+ * `undefined`: all were over before.
+ */
+const strike = Effect.fnUntraced(function*(crew: Crew, ledger: Ledger, directory: string) {
   const { redraw, write } = yield* Output
   const victim = crew.workers[0]!
   while (true) {
@@ -42,15 +63,21 @@ const strike = Effect.fnUntraced(function*(crew: Crew, ledger: Ledger) {
       const left = queued + running + scheduled
       if (left === 0) return undefined
       if (left <= total / 2) {
-        const killedAt = yield* Clock.currentTimeMillis
-        yield* victim.kill
-        yield* redraw("")
-        yield* write(
-          `kill -9 ${victim.pid}: ${victim.name} of ${crew.workers.length} is dead, ` +
-            `${Format.count(total - left)} of ${Format.count(total)} jobs were over\n`
-        )
-        const crash: Crash = { victim, killedAt }
-        return crash
+        const killedAt = yield* victim.whileStopped(Effect.gen(function*() {
+          if (!(yield* isBusy(victim, directory))) return undefined
+          const now = yield* Clock.currentTimeMillis
+          yield* victim.kill
+          return now
+        }))
+        if (killedAt !== undefined) {
+          yield* redraw("")
+          yield* write(
+            `kill -9 ${victim.pid}: ${victim.name} of ${crew.workers.length} is dead, ` +
+              `${Format.count(total - left)} of ${Format.count(total)} jobs were over\n`
+          )
+          const crash: Crash = { victim, killedAt }
+          return crash
+        }
       }
     }
     yield* Effect.sleep(glance)
@@ -99,7 +126,7 @@ const render = (ledger: Ledger, crash: Crash, starts: ReadonlyArray<Journal.Star
 /** Follows all jobs from here, kills a worker half-way, and waits for the end of every job. */
 export const run = Effect.fnUntraced(function*(crew: Crew, { report, root }: Jobs, directory: string) {
   const ledger = new Ledger([root.id, report.id])
-  const striking = yield* Effect.forkScoped(strike(crew, ledger))
+  const striking = yield* Effect.forkScoped(strike(crew, ledger, directory))
   const reported = report.awaitRecord.pipe(
     Effect.map(() => ledger.finished(report.id)),
     Effect.catchTag("JobNotFound", () => Effect.sync(() => ledger.lost(report.id)))

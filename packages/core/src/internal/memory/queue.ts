@@ -267,9 +267,10 @@ export class Queue implements Timer {
     const scheduled = this.scheduled.size
     const running = this.running.size
     const queued = this.jobs.size - scheduled - running
+    // jobs wait about in the order in which they became due: the first ones tell, at any length
     let oldestDue = Infinity
-    if (queued > 0) {
-      for (const job of this.jobs.values()) if (job.place === "queued") oldestDue = Math.min(oldestDue, job.dueAt)
+    for (const lists of [this.ready, this.followers]) {
+      for (const { head } of lists.values()) if (head !== undefined) oldestDue = Math.min(oldestDue, head.dueAt)
     }
     let consumers = 0
     for (const consumer of this.consumers) if (!consumer.closed) consumers++

@@ -49,7 +49,8 @@ export const list = (
 
 /**
  * `done`: enqueued again. `duplicate`: a job with this id is alive; a letter stays.
- * `missing`: no letter with this id. `refused`: the letter's signature is wrong, it stays.
+ * `missing`: no letter with this id. `refused`: the letter's signature is wrong, or
+ * only another release knows the version of its envelope; it stays.
  */
 export type Replayed = Redriven | "refused"
 
@@ -73,6 +74,7 @@ export const replay = (
       // a live job hides a letter of the same id
       if (job.value.place !== "dead") return "duplicate"
       const { envelope } = job.value
+      if (!Envelope.isKnown(envelope.version)) return "refused"
       // the letter may be old: that it is ours counts, not its age
       if (signing !== undefined && signing.verifyEnvelope(envelope, envelope.writtenAt) !== undefined) return "refused"
       const renewed: Envelope.Envelope = {

@@ -10,6 +10,12 @@ import * as Frame from "./internal/frame.ts"
 /** The envelope version that this release writes. A worker dead-letters versions it does not know. */
 export const version = 1
 
+/**
+ * Whether this release knows everything that an envelope of this version says.
+ * What it does not know it must not write again: that would be lost.
+ */
+export const isKnown = (version: number): boolean => version === 1
+
 /** When a job becomes due: at a time (ms since the epoch) or after a delay (ms), both by the broker's clock. */
 export type Due =
   | { readonly _tag: "At"; readonly at: number }

@@ -165,6 +165,20 @@ describe("replay", () => {
       assert.strictEqual((yield* DeadLetter.list("q")).items.length, 2)
       assert.strictEqual((yield* JobQueue.stats("q")).queued, 0)
     })))
+
+  it.effect("a letter of an envelope version that is not known here is refused and stays", () =>
+    program(Effect.gen(function*() {
+      yield* run(worker)
+      const { log } = yield* Transport
+      yield* Work.enqueue("model", { id: "model", delay: "1 hour" })
+      const [model] = yield* log.locate("q", ["model"])
+      const { envelope } = yield* Effect.fromOption(model!)
+      yield* log.send([{ ...envelope, id: "later", version: 2, due: undefined }])
+      yield* settle
+      assert.deepStrictEqual((yield* DeadLetter.list("q")).items.map(({ reason }) => reason), ["UnknownVersion"])
+      assert.deepStrictEqual(yield* DeadLetter.replay("q", ["later"]), ["refused"])
+      assert.strictEqual((yield* DeadLetter.list("q")).items.length, 1)
+    })))
 })
 
 describe("drop", () => {

@@ -51,7 +51,7 @@ export const decide = (
     settlement: writer.failed(delivery, { reason, message, counted: false }, task?.policy),
     why: message
   })
-  if (envelope.version !== Envelope.version) {
+  if (!Envelope.isKnown(envelope.version)) {
     return bury("UnknownVersion", `envelope version ${envelope.version} is not known here: upgrade the workers`)
   }
   const refused = settings.signing?.verifyEnvelope(envelope, settings.now())

@@ -45,6 +45,9 @@ export interface Supervisor {
   readonly drain: (graceOver: Effect.Effect<void>) => Effect.Effect<void>
 }
 
+/** ms between two looks at whether jobs over the limit of their task keep others from free slots. */
+const roomEvery = 250
+
 const restartDelay = { first: 100, longest: 5_000 }
 
 /** Settlements may pile up while the broker is away: then no more jobs are pulled. */
@@ -158,6 +161,18 @@ export const make = Effect.fnUntraced(function*(
       yield* Effect.sleep(Math.min(restartDelay.longest, restartDelay.first * 2 ** Math.min(failures++, 10)))
     }
   })
+
+  /** As many as a pull asks for at least: the others keep the task at its limit. */
+  const makeRoom = Effect.suspend(() => {
+    const isBlocked = () => !hasRoom() && pump.isBlocked()
+    if (!isBlocked()) return Effect.void
+    return Effect.map(log.stats(queue), ({ queued }) => {
+      if (queued > 0 && isBlocked()) pump.giveWay(threshold)
+    })
+  })
+  if (settings.givesWay && Array.from(tasks.keys()).some((tag) => settings.taskConcurrency.has(tag))) {
+    yield* Effect.forkScoped(Effect.forever(Effect.delay(Effect.ignoreCause(makeRoom), roomEvery)))
+  }
 
   let state: "new" | "started" | "draining" = "new"
   let paused = false

@@ -96,9 +96,23 @@ export const make = <const Tasks extends NonEmptyReadonlyArray<Task.Any>>(
   Worker["Service"],
   WorkerError | ConfigError | TransportError,
   Requirements<Tasks> | Scope
-> => start(options) as Effect.Effect<Worker["Service"], WorkerError | ConfigError | TransportError, Transport | Scope>
+> => makeWith(options, true)
 
-const start = Effect.fnUntraced(function*(options: Options<NonEmptyReadonlyArray<Task.Any>>) {
+const makeWith = <const Tasks extends NonEmptyReadonlyArray<Task.Any>>(
+  options: Options<Tasks>,
+  givesWay: boolean
+): Effect.Effect<
+  Worker["Service"],
+  WorkerError | ConfigError | TransportError,
+  Requirements<Tasks> | Scope
+> =>
+  start(options, givesWay) as Effect.Effect<
+    Worker["Service"],
+    WorkerError | ConfigError | TransportError,
+    Transport | Scope
+  >
+
+const start = Effect.fnUntraced(function*(options: Options<NonEmptyReadonlyArray<Task.Any>>, givesWay: boolean) {
   const transport = yield* Transport
   const clock = yield* Clock.Clock
   const random = yield* Random.Random
@@ -134,6 +148,7 @@ const start = Effect.fnUntraced(function*(options: Options<NonEmptyReadonlyArray
     encoding: { codec, limit: resultLimit },
     accepted: new Map(accepted.map((one) => [one.contentType, one])),
     emitter: yield* Emitter.make,
+    givesWay,
     now: () => clock.currentTimeMillisUnsafe() + clockOffset,
     jittered: (milliseconds) => Math.ceil(milliseconds * (1 - random.nextDoubleUnsafe() / 2)),
     context: yield* Effect.context<never>(),
@@ -251,7 +266,8 @@ export const burst = <const Tasks extends NonEmptyReadonlyArray<Task.Any>>(
 > =>
   Effect.scoped(Effect.gen(function*() {
     const { log } = yield* Transport
-    const worker = yield* make(options)
+    // it runs all of it in any case: what gave way would only be due later
+    const worker = yield* makeWith(options, false)
     let before = ""
     let unchanged = 0
     while (true) {

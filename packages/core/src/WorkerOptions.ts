@@ -16,7 +16,11 @@ export interface WorkerOptions<Tag extends string = string> {
   readonly queues?: ReadonlyArray<string> | undefined
   /** Handlers at once, per queue. Default: 16. */
   readonly concurrency?: number | undefined
-  /** Handlers at once of one task; its further jobs wait in the buffer. Default: no limit of its own. */
+  /**
+   * Handlers at once of one task. While they keep jobs of other tasks from free slots, its further jobs give way and go to
+   * the end of the queue, a few at a time; a queue of its own is better for a task with a long line.
+   * Default: no limit of its own.
+   */
   readonly taskConcurrency?: { readonly [T in Tag]?: number | undefined } | undefined
   /** Jobs fetched ahead of free slots, per queue; 0 fetches none. Default: `concurrency`. */
   readonly prefetch?: number | undefined

@@ -18,7 +18,7 @@ import { tasksOf, type WorkerPlan } from "./plan.ts"
 import type { Prng } from "./prng.ts"
 import type { Recorder } from "./recorder.ts"
 import * as Tap from "./tap.ts"
-import { byTag, type Handler, toLayer } from "./tasks.ts"
+import { byTag, type Handler, type Tag, toLayer } from "./tasks.ts"
 import { Process, type World } from "./world.ts"
 
 /** What everybody needs. */
@@ -107,6 +107,7 @@ export class WorkerActor {
     options: {
       readonly maxDeliveries: number
       readonly unknownTaskTimeout: number
+      readonly limits: Readonly<Partial<Record<Tag, number>>>
       readonly handler: (worker: WorkerActor) => Handler
       readonly onEnd: (worker: WorkerActor) => void
     }
@@ -118,12 +119,15 @@ export class WorkerActor {
     const [first, ...others] = tasksOf(plan, stage.healed).map((tag) => byTag[tag])
     this.queues = new Set([first!, ...others].map((task) => task.queue)).size
     this.complete = this.queues === 2 && !plan.old
+    const served = new Set<string>([first!, ...others].map((task) => task._tag))
+    const limits = Object.fromEntries(Object.entries(options.limits).filter(([tag]) => served.has(tag)))
     const program = Effect.scoped(Effect.gen({ self: this }, function*() {
       yield* Worker.make({
         tasks: [first!, ...others],
         id: plan.id,
         concurrency: plan.concurrency,
         prefetch: plan.prefetch,
+        taskConcurrency: limits,
         idleTimeout: plan.lease,
         gracePeriod: plan.gracePeriod,
         maxDeliveries: options.maxDeliveries,

@@ -60,6 +60,8 @@ export interface Plan {
   readonly maxDeliveries: number
   /** ms. */
   readonly unknownTaskTimeout: number
+  /** Handlers at once of one task in one worker. */
+  readonly limits: Readonly<Partial<Record<Tag, number>>>
   readonly signed: boolean
   readonly listener: boolean
   readonly clients: number
@@ -241,6 +243,7 @@ export const make = (random: Prng): Plan => {
     network: network(random.fork("network")),
     maxDeliveries: random.pick([3, 5]),
     unknownTaskTimeout: random.pick([5_000, 30_000]),
+    limits: random.fork("limits").pick([{}, {}, { Plain: 1 }, { Slow: 1, Timed: 2 }]),
     signed: random.chance(0.2),
     listener: random.chance(0.2),
     clients,

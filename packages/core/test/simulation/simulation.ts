@@ -169,6 +169,7 @@ class Simulation {
     this.workers[index] = new WorkerActor(this.stage, name, { ...plan, old: old && plan.old }, {
       maxDeliveries: this.plan.maxDeliveries,
       unknownTaskTimeout: this.plan.unknownTaskTimeout,
+      limits: this.plan.limits,
       handler: (worker) => this.handlerOf(worker, index),
       onEnd: () => this.world.after(this.random.int(100, 1_000), () => this.startWorker(index, this.random.chance(0.3)))
     })

@@ -28,6 +28,10 @@ export interface Pump {
   readonly abandon: (held: Held, reason: "cancelled" | "leaseLost") => void
   /** Hands back what waits in the buffer, uncounted. */
   readonly handBackBuffered: () => void
+  /** Slots are free, and every job in the buffer is over the limit of its task. */
+  readonly isBlocked: () => boolean
+  /** Hands back the last jobs of the buffer, uncounted, for others behind them to come. */
+  readonly giveWay: (count: number) => void
   /** Interrupts what runs; it is released, uncounted. */
   readonly stopRunning: () => void
   /** After the drain: leaves no timer behind. */
@@ -35,6 +39,9 @@ export interface Pump {
   readonly running: () => number
   readonly finished: () => number
 }
+
+/** ms after which a job that gave way is due again, at most: then it is behind those that it gave way to. */
+const surplusDelay = 1_000
 
 export const make = (options: {
   readonly settings: Settings
@@ -326,6 +333,16 @@ export const make = (options: {
         settleHeld(one, writer.handBack(one.delivery, 0), () => {})
       }
       buffer = []
+      options.onProgress()
+    },
+    isBlocked: () =>
+      running < settings.concurrency && buffer.length > 0 &&
+      buffer.every((one) => one.checked && runsAtLimit(one.delivery.envelope.task)),
+    giveWay: (count) => {
+      for (const one of buffer.splice(Math.max(0, buffer.length - count))) {
+        log("Handed back: its task is at its limit", one.delivery)
+        settleHeld(one, writer.handBack(one.delivery, settings.jittered(surplusDelay)), () => {})
+      }
       options.onProgress()
     },
     stopRunning: () => {

@@ -38,6 +38,8 @@ export interface Settings extends Limits {
   /** Decodes payloads, by content type. */
   readonly accepted: ReadonlyMap<string, Codec.Codec>
   readonly emitter: Emitter
+  /** Jobs over the limit of their task give way to others, for a while. */
+  readonly givesWay: boolean
   readonly clock: Clock.Clock
   /** ms since the epoch by the broker's clock, as far as this worker knows it. */
   readonly now: () => number

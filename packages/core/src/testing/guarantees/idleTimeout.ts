@@ -150,7 +150,9 @@ export const cases: ReadonlyArray<Case> = [
         const work = kit.work()
         const stubborn = yield* kit.worker(
           work,
-          () => Effect.uninterruptible(Effect.as(Effect.sleep(4 * lease), "from the one who lost it"))
+          () => Effect.uninterruptible(Effect.as(Effect.sleep(4 * lease), "from the one who lost it")),
+          // it must not wait for the job that it loses
+          { concurrency: 1, prefetch: 0 }
         )
         const [job] = yield* kit.enqueue(work, "one")
         yield* kit.started("one")

@@ -37,8 +37,11 @@ export interface Case {
   readonly run: Effect.Effect<void, unknown, Transport | Scope>
 }
 
-/** The lease of every worker unless a case says otherwise, ms: the shortest one allowed. */
-export const lease = 1_000
+/**
+ * The lease of every worker unless a case says otherwise, ms. Short, and still longer than a busy machine lets a process
+ * wait: two thirds of it may pass without a heartbeat.
+ */
+export const lease = 2_000
 
 /** How much later than the end of a lease a job may be handed out again, ms. */
 export const reclaim = 1_000

@@ -4,9 +4,12 @@
  */
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
+import * as Layer from "effect/Layer"
 import * as Schedule from "effect/Schedule"
+import * as Schema from "effect/Schema"
 import * as DeadLetter from "../../DeadLetter.ts"
 import * as JobQueue from "../../JobQueue.ts"
+import * as Task from "../../Task.ts"
 import * as Worker from "../../Worker.ts"
 import type { WorkerOptions } from "../../WorkerOptions.ts"
 import * as Check from "../Check.ts"
@@ -211,6 +214,29 @@ export const cases: ReadonlyArray<Case> = [
         yield* kit.until(() => kit.journal.hasSucceeded(2), "the runs of the rest")
       })
   ),
+
+  define("a task at its limit does not keep the jobs behind it from free slots", (kit) =>
+    Effect.gen(function*() {
+      const work = kit.work()
+      const free = Task.make("Free", { success: Schema.String, queue: kit.queue })
+      yield* kit.enqueue(work, ...Array.from({ length: 12 }, (_, n) => `limited ${n}`))
+      const job = yield* free.enqueue()
+      yield* kit.launch((id) =>
+        Worker.layer({
+          id,
+          tasks: [work, free],
+          concurrency: 2,
+          prefetch: 2,
+          taskConcurrency: { Work: 1 },
+          idleTimeout: lease
+        }).pipe(
+          Layer.provide(work.toLayer(kit.journal.watch(id, never))),
+          Layer.provide(free.toLayer(() => Effect.succeed("free")))
+        )
+      )
+      Check.equal(yield* kit.within(10_000, job.await, "the end of the job behind them"), "free", "its success")
+      Check.equal(kit.journal.starts.length, 1, "runs of the task at its limit")
+    })),
 
   define("a second live worker with the same id does not start", (kit) =>
     Effect.gen(function*() {

@@ -108,7 +108,8 @@ export const cases: ReadonlyArray<Case> = [
     Effect.gen(function*() {
       const work = kit.work({ maxAttempts: 1 })
       const late = yield* kit.worker(work, () => Effect.succeed("late"), { concurrency: 1, prefetch: 0 })
-      yield* late.faults.stall(({ operation }) => operation === "settle" || operation === "extend")
+      // nor does it get the job again
+      yield* late.faults.stall(({ operation }) => ["settle", "extend", "pull"].includes(operation))
       const [job] = yield* kit.enqueue(work, "one")
       yield* kit.until(() => kit.journal.hasSucceeded(1), "the end of the handler")
       yield* kit.worker(work, () => Effect.fail("in time"))

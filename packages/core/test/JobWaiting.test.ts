@@ -74,6 +74,34 @@ describe("pushes", () => {
       assert.strictEqual(yield* again.await, 2)
     })))
 
+  it.effect("end when nobody has waited for half a minute, and begin again with the next wait", () =>
+    program(watched(Effect.fnUntraced(function*(_spy, faults, onPlain) {
+      yield* onPlain(workers(Effect.succeed))
+      let pushed = 0
+      yield* faults.losePushes(({ topic }) => {
+        if (topic[0] === "results") pushed++
+        return false
+      })
+      yield* Effect.flatMap(Count.enqueue(0), (job) => job.await)
+      const early = yield* Count.enqueue(1)
+      yield* settle
+      pushed = 0
+      yield* TestClock.adjust("25 seconds")
+      yield* Count.enqueue(2)
+      yield* settle
+      assert.strictEqual(pushed, 1)
+      yield* TestClock.adjust("10 seconds")
+      for (let n = 3; n < 10; n++) yield* Count.enqueue(n)
+      const late = yield* Count.enqueue(10)
+      yield* settle
+      assert.strictEqual(pushed, 1)
+      assert.deepStrictEqual([yield* early.await, yield* late.await], [1, 10])
+      const next = yield* Count.enqueue(11)
+      yield* settle
+      assert.strictEqual(pushed, 2)
+      assert.strictEqual(yield* next.await, 11)
+    }))))
+
   for (const [name, awaitFirst] of [["awaited", true], ["not awaited", false]] as const) {
     it.effect(`of a failed run, ${name}, do not answer for its replay`, () =>
       program(Effect.gen(function*() {

@@ -46,6 +46,8 @@ export interface Waiters {
 
 /** ms between two re-reads of what is still awaited. */
 const rereadEvery = 5_000
+/** Rounds without a waiter after which the client wants no pushes any more: all of its results would travel for nothing. */
+const idleRounds = 6
 /** Pushes kept for jobs that nobody awaits yet, and the largest value kept, in bytes. */
 const keptPushes = 1_024
 const keptValue = 16 * 1_024
@@ -74,7 +76,8 @@ export const make = (options: {
   const waiting = new Map<string, Entry>()
   /** The latest pushes, oldest first, with the count of sends when they came. */
   const pushes = new Map<string, { readonly record: JobRecord.JobRecord; readonly at: number }>()
-  let subscribed = false
+  /** Open while pushes come. */
+  let subscription: Scope.Closeable | undefined
   /** Counts sends; a job sent before the subscription or before the oldest kept push needs a read. */
   let clock = 0
   let reliableFrom = Number.POSITIVE_INFINITY
@@ -123,16 +126,25 @@ export const make = (options: {
 
   const gate = Semaphore.makeUnsafe(1)
   const subscribe = Effect.suspend(() => {
-    if (subscribed) return Effect.void
-    return Effect.map(
-      Scope.provide(options.scope)(bus.subscribe(resultsTopic(options.client), receiveMany)),
-      () => {
-        subscribed = true
-        reliableFrom = clock
-      }
-    )
+    if (subscription !== undefined) return Effect.void
+    return Effect.gen(function*() {
+      const scope = yield* Scope.fork(options.scope)
+      yield* Scope.provide(scope)(bus.subscribe(resultsTopic(options.client), receiveMany)).pipe(
+        Effect.onError((cause) => Scope.close(scope, Exit.failCause(cause)))
+      )
+      subscription = scope
+      reliableFrom = clock
+    })
   })
-  const ensureSubscribed = Effect.suspend(() => subscribed ? Effect.void : gate.withPermit(subscribe))
+  const ensureSubscribed = Effect.suspend(() => subscription !== undefined ? Effect.void : gate.withPermit(subscribe))
+  const unsubscribe = Effect.suspend(() => {
+    const scope = subscription
+    if (scope === undefined) return Effect.void
+    subscription = undefined
+    reliableFrom = Number.POSITIVE_INFINITY
+    pushes.clear()
+    return Scope.close(scope, Exit.void)
+  })
 
   /** Answers the ids of one queue that have a record; answers the others by where they are. */
   const readQueue = Effect.fnUntraced(function*(queue: string, entries: NonEmptyReadonlyArray<Entry>) {
@@ -183,15 +195,16 @@ export const make = (options: {
   }
 
   const reread = Effect.gen(function*() {
-    while (true) {
+    // no turn may pass between the last look and the mark: a new waiter would find nobody who reads for it
+    for (let idle = 0; idle < idleRounds || waiting.size > 0; idle = waiting.size > 0 ? 0 : idle + 1) {
       yield* Effect.sleep(rereadEvery)
       yield* Effect.catchCause(
         read(waiting.values()),
         (cause) => Effect.logError("The transport failed to read results, trying again", cause)
       )
-      // no turn may pass between the look and the mark: a new waiter would find nobody who reads for it
-      if (waiting.size === 0) return void (rereading = false)
     }
+    rereading = false
+    yield* unsubscribe
   })
 
   const readFirst = Effect.suspend(() => {
@@ -238,7 +251,7 @@ export const make = (options: {
         )
         // a retry that never happens would cost as much as the rest of the wait
         : Effect.suspend(() =>
-          subscribed
+          subscription !== undefined
             ? register(queue, id, stamp)
             : Effect.andThen(patiently(ensureSubscribed), register(queue, id, stamp))
         )

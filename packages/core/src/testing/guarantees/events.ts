@@ -107,6 +107,9 @@ export const cases: ReadonlyArray<Case> = [
     Effect.gen(function*() {
       const work = kit.work()
       const worker = yield* kit.worker(work, done)
+      // nor hears of those who listen to every queue of a broker that is shared
+      yield* worker.faults.losePushes(({ topic }) => topic[0] === JobEvents.listenersTopic[0])
+      yield* kit.elapse(3 * JobEvents.announceEvery + 100)
       let published = 0
       yield* worker.faults.loseRequests(({ operation }) => {
         if (operation === "publish") published++

@@ -64,6 +64,43 @@ export interface Envelope {
   readonly signature: string | undefined
 }
 
+/** The version of what a transport puts around bytes that are no envelope. No release writes it. */
+const unreadableVersion = 0
+
+/** Whether these are bytes that are no envelope, in one: see `unreadable`. */
+export const isUnreadable = (self: Envelope): boolean => self.version === unreadableVersion
+
+/**
+ * Around bytes that are no envelope, written by something else or damaged: a
+ * worker dead-letters the job, with the bytes as its body.
+ */
+export const unreadable = (
+  { id, key, priority, queue }: Pick<Envelope, "id" | "key" | "priority" | "queue">,
+  bytes: Uint8Array
+): Envelope => ({
+  version: unreadableVersion,
+  id,
+  queue,
+  task: "",
+  key,
+  contentType: "application/octet-stream",
+  headers: {},
+  enqueuedAt: 0,
+  expiresAt: undefined,
+  maxAttempts: undefined,
+  replyTo: undefined,
+  body: bytes,
+  revision: 0,
+  priority,
+  due: undefined,
+  attempt: 1,
+  deliveries: 0,
+  writtenAt: 0,
+  unknownSince: undefined,
+  lastError: undefined,
+  signature: undefined
+})
+
 /** What a successor may change. */
 export interface Changes {
   readonly due: Due | undefined

@@ -13,6 +13,8 @@ const block = 5_000
 /** ms after which a read that should have ended means a dead connection. */
 const overdue = block + 2_000
 
+const nothing = Buffer.alloc(0)
+
 export type Outcome =
   /** `more`: a stream gave all that it was asked for, there may be more. */
   | {
@@ -117,8 +119,9 @@ export class BlockingReader {
         entries.push({
           stream,
           entry: Bytes.ascii(entry),
-          head: Bytes.text(fields[3]!),
-          envelope: fields[5]!
+          // an entry that no release wrote may have fewer fields
+          head: fields[3] === undefined ? "" : Bytes.text(fields[3]),
+          envelope: fields[5] ?? nothing
         })
       }
     }

@@ -37,7 +37,8 @@ import * as Script from "./script.ts"
  * new one. A marker remembers for a while that a Forward or Drop was done, so
  * that a repeat gets the same answer; an Ack is recognised by its record.
  */
-export const script = Script.make(`${Lua.prelude}${Lua.push}${Lua.join}${Lua.advance}${Lua.promote}${Lua.nextDue}
+export const script = Script.make(
+  `${Lua.prelude}${Lua.read}${Lua.push}${Lua.join}${Lua.advance}${Lua.promote}${Lua.nextDue}
 ${Lua.admit}${Lua.finish}${Lua.announce}
 local N, want, everywhere = #ARGV, tonumber(ARGV[2]), ARGV[3] == '1'
 local i = 5 + tonumber(ARGV[4])
@@ -85,6 +86,7 @@ end
 
 while i <= N do
   local tag, stream, entry, id, key = ARGV[i], P .. ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], ARGV[i + 4]
+  local name = ARGV[i + 1]
   i = i + 5
   position = position + 1
   local own = call('XACK', stream, 'g', entry) == 1
@@ -102,12 +104,13 @@ while i <= N do
     else
       finish(id, record, ttl, full, valueTtl)
       if channel ~= '' then announce(channel, full == '' and record or full, everywhere) end
-      if tag == 'Bury' then
+      -- an entry that somebody else deleted leaves no letter
+      if entryBody then
         if not now then now, up = clock() end
-        local v = entryBody[2]
-        local due = string.match(v[4], '^%d* (%d+)') or string.match(entry, '^%d+')
+        local _, head, envelope = read(name, entry, entryBody[2])
+        local due = string.match(head, '^%d* (%d+)') or string.match(entry, '^%d+')
         call('DEL', P .. 'l:' .. id)
-        call('HSET', P .. 'l:' .. id, 'd', due, 'e', v[6], 'r', full == '' and record or full)
+        call('HSET', P .. 'l:' .. id, 'd', due, 'e', envelope, 'r', full == '' and record or full)
         call('PEXPIRE', P .. 'l:' .. id, ARGV[i])
         call('ZADD', P .. 'dead', ms(up + tonumber(ARGV[i])), id)
       end
@@ -157,7 +160,7 @@ if want > 0 then
       local entries, flat, c = read[1][2], {}, 0
       for y = 1, #entries do
         local fields = entries[y][2]
-        flat[c + 1], flat[c + 2], flat[c + 3] = entries[y][1], fields[4], fields[6]
+        flat[c + 1], flat[c + 2], flat[c + 3] = entries[y][1], fields[4] or '', fields[6] or ''
         c = c + 3
       end
       out[#out + 1] = ARGV[4 + x]
@@ -168,7 +171,8 @@ if want > 0 then
   end
 end
 return out
-`)
+`
+)
 
 export type Arg = string | Buffer
 

@@ -5,6 +5,8 @@ import * as Envelope from "@troupe/core/Envelope"
 import * as Bytes from "./bytes.ts"
 import type { Entry } from "./cycle.ts"
 import type { Link } from "./link.ts"
+import * as Lua from "./lua.ts"
+import * as Script from "./script.ts"
 
 /** `undefined` if the bytes are no envelope. */
 export const tryDecode = (bytes: Buffer): Envelope.Envelope | undefined => {
@@ -15,54 +17,54 @@ export const tryDecode = (bytes: Buffer): Envelope.Envelope | undefined => {
   }
 }
 
-/** No release writes this version, so that a worker dead-letters the job with its bytes. */
-const noVersion = 0
+/**
+ * KEYS[1] -> what all keys of the queue begin with
+ * ARGV[1] -> stream
+ * ARGV[2] -> entry
+ *
+ * Answers id, "" or "k" .. key, and the bytes; false if the entry is gone.
+ *
+ * The id in an entry counts only if the job of that id is this entry: bytes
+ * from elsewhere must not end somebody else's job.
+ */
+const script = Script.make(`${Lua.prelude}${Lua.read}
+local stream, entry = ARGV[1], ARGV[2]
+local found = call('XRANGE', P .. stream, entry, entry)[1]
+if not found then return false end
+local id, head, bytes = read(stream, entry, found[2])
+if call('GET', P .. 't:' .. id) ~= 'q' .. entry .. ' ' .. stream then
+  return { 'foreign ' .. stream .. ' ' .. entry, '', bytes }
+end
+return { id, string.match(head, '^%d* %d* (k.*)$') or '', bytes }
+`)
 
 /** Asks for the id of the job; calls back with an envelope around the bytes. */
 export const wrap = (
   link: Link,
   base: string,
   queue: string,
-  { entry, envelope, stream }: Entry,
+  { entry, stream }: Entry,
   onWrapped: (envelope: Envelope.Envelope) => void
 ): void => {
   link.request({
     operation: `pull from queue "${queue}"`,
     queue,
-    command: "xrange",
-    args: [base + stream, entry, entry],
+    command: "evalsha",
+    script,
+    args: ["1", base, stream, entry],
     repeatable: true,
     onReply: (reply) => {
-      // an entry and its fields, the id being the first of them
-      const [found] = reply as ReadonlyArray<[Buffer, ReadonlyArray<Buffer>]>
-      const id = found?.[1][1]
-      if (id !== undefined) onWrapped(around(queue, Bytes.text(id), stream.slice(2), envelope))
+      if (reply === null) return
+      const [id, key, bytes] = reply as [Buffer, Buffer, Buffer]
+      onWrapped(Envelope.unreadable({
+        id: Bytes.text(id),
+        queue,
+        // of the stream's name: the level
+        priority: stream.slice(2),
+        key: key.length === 0 ? undefined : Bytes.text(key).slice(1)
+      }, bytes))
     },
     // it comes back with its lease
     onError: () => {}
   })
 }
-
-const around = (queue: string, id: string, priority: string, body: Buffer): Envelope.Envelope => ({
-  version: noVersion,
-  id,
-  queue,
-  task: "",
-  key: undefined,
-  contentType: "application/octet-stream",
-  headers: {},
-  enqueuedAt: 0,
-  expiresAt: undefined,
-  maxAttempts: undefined,
-  replyTo: undefined,
-  body,
-  revision: 0,
-  priority,
-  due: undefined,
-  attempt: 1,
-  deliveries: 0,
-  writtenAt: 0,
-  unknownSince: undefined,
-  lastError: undefined,
-  signature: undefined
-})

@@ -37,10 +37,15 @@ export class HandOut implements Delivery {
 }
 
 /** The count in the head of an entry. */
-export const handOutsBefore = (head: string): number => head === "" ? 0 : Number(head.slice(0, head.indexOf(" ")))
+export const handOutsBefore = (head: string): number => {
+  if (head === "") return 0
+  const count = Number.parseInt(head, 10)
+  // no release wrote anything else
+  return count >= 0 ? count : 0
+}
 
 /** The due time in the head of an entry, or else the time of its id. */
 export const dueOf = (head: string, entry: string): number => {
   const due = head === "" ? "" : head.split(" ", 2)[1]
-  return due === undefined || due === "" ? Number(entry.slice(0, entry.indexOf("-"))) : Number(due)
+  return due === undefined || !/^[0-9]+$/.test(due) ? Number(entry.slice(0, entry.indexOf("-"))) : Number(due)
 }

@@ -27,7 +27,7 @@ import * as Script from "./script.ts"
  * Answers the next score and id, or "", then what was found. The last id may
  * be gone: for a moment it is put back, to learn its rank.
  */
-const sorted = Script.make(`${Lua.prelude}${Lua.push}${Lua.join}${Lua.promote}${found}
+const sorted = Script.make(`${Lua.prelude}${Lua.read}${Lua.push}${Lua.join}${Lua.promote}${found}
 call('DEL', P .. '-')
 local now = clock()
 promote(now, 500)
@@ -66,7 +66,7 @@ return out
  *
  * Answers "" or the entry after which to go on, then what was found.
  */
-const stream = Script.make(`${Lua.prelude}${Lua.push}${Lua.join}${Lua.promote}
+const stream = Script.make(`${Lua.prelude}${Lua.read}${Lua.push}${Lua.join}${Lua.promote}
 call('DEL', P .. '-')
 promote((clock()), 500)
 local stream, limit, after = P .. ARGV[1], tonumber(ARGV[3]), ARGV[4]
@@ -76,7 +76,10 @@ if ARGV[2] == 'running' then
   if pending.err then return out end
   for x = 1, math.min(#pending, limit) do
     local one = call('XRANGE', stream, pending[x][1], pending[x][1])[1]
-    if one then out[#out + 1] = { 'running', one[2][4], one[1], one[2][6], '' } end
+    if one then
+      local id, head, envelope = read(ARGV[1], one[1], one[2])
+      out[#out + 1] = { 'running', head, one[1], envelope, '', id }
+    end
   end
   if #pending > limit then out[1] = pending[limit][1] end
   return out
@@ -100,7 +103,8 @@ if after ~= '' then
 end
 local entries = call('XRANGE', stream, from, '+', 'COUNT', limit + 1)
 for x = 1, math.min(#entries, limit) do
-  out[#out + 1] = { 'queued', entries[x][2][4], entries[x][1], entries[x][2][6], '' }
+  local id, head, envelope = read(ARGV[1], entries[x][1], entries[x][2])
+  out[#out + 1] = { 'queued', head, entries[x][1], envelope, '', id }
 end
 if #entries > limit then out[1] = entries[limit][1] end
 return out
@@ -112,11 +116,11 @@ interface Listed {
   readonly next: ReadonlyArray<string>
 }
 
-const listed = (reply: unknown, cursorLength: number): Listed => {
+const listed = (queue: string, reply: unknown, cursorLength: number): Listed => {
   const parts = reply as ReadonlyArray<Buffer | Found>
   const items: Array<LocatedJob> = []
   for (const part of parts.slice(cursorLength)) {
-    if (part !== null && !Buffer.isBuffer(part)) items.push(decode(part))
+    if (part !== null && !Buffer.isBuffer(part)) items.push(decode(queue, part))
   }
   const next = parts.slice(0, cursorLength).map(String)
   return { items, next: next[0] === "" ? [] : next }
@@ -139,7 +143,7 @@ export const list = Effect.fnUntraced(function*(
   const run = (script: Script.Script, args: ReadonlyArray<string>, cursorLength: number) =>
     link.call(
       { operation, queue, command: "evalsha", script, args: ["1", base, ...args], repeatable: true },
-      (reply) => listed(reply, cursorLength)
+      (reply) => listed(queue, reply, cursorLength)
     )
   if (place === "scheduled" || place === "dead") {
     const [score = "", id = ""] = cursor

@@ -9,25 +9,27 @@ import type { NonEmptyReadonlyArray } from "effect/Array"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Bytes from "./bytes.ts"
+import { tryDecode } from "./foreign.ts"
 import { dueOf } from "./handOut.ts"
 import type { Keys } from "./keys.ts"
 import type { Link } from "./link.ts"
 import * as Lua from "./lua.ts"
 import * as Script from "./script.ts"
 
-/** found: place, head, entry, envelope and record of a letter, or false. Needs prelude. */
+/** found: place, head, entry, envelope, record of a letter and id, or false. Needs prelude and read. */
 export const found = `
-local function inStream(stream, entry)
+local function inStream(stream, entry, id)
   local one = call('XRANGE', P .. stream, entry, entry)[1]
   if not one then return false end
   local pending = redis.pcall('XPENDING', P .. stream, 'g', entry, entry, 1)
   local place = (pending.err or #pending == 0) and 'queued' or 'running'
-  return { place, one[2][4], entry, one[2][6], '' }
+  local _, head, envelope = read(stream, entry, one[2])
+  return { place, head, entry, envelope, '', id }
 end
 local function letter(id)
   local v = call('HMGET', P .. 'l:' .. id, 'd', 'e', 'r')
   if not v[1] then return false end
-  return { 'dead', '0 ' .. v[1] .. ' ', '', v[2], v[3] }
+  return { 'dead', '0 ' .. v[1] .. ' ', '', v[2], v[3], id }
 end
 local function found(id)
   local state = call('GET', P .. 't:' .. id)
@@ -35,14 +37,14 @@ local function found(id)
   local kind = string.sub(state, 1, 1)
   if kind == 'q' then
     local entry, stream = string.match(state, '^q(%S+) (.*)$')
-    return inStream(stream, entry)
+    return inStream(stream, entry, id)
   elseif kind == 'm' then
     local entry = string.sub(state, 2)
     local one = call('XRANGE', P .. 'f', entry, entry)[1]
-    return one and { 'queued', one[2][4], entry, one[2][6], '' } or false
+    return one and { 'queued', one[2][4], entry, one[2][6], '', id } or false
   end
   local _, head, envelope = cmsgpack.unpack(string.sub(state, 2))
-  return { 'scheduled', head, '', envelope, '' }
+  return { 'scheduled', head, '', envelope, '', id }
 end
 `
 
@@ -50,7 +52,7 @@ end
  * KEYS[1] -> what all keys of the queue begin with
  * ARGV    -> ids
  */
-const script = Script.make(`${Lua.prelude}${Lua.push}${Lua.join}${Lua.promote}${found}
+const script = Script.make(`${Lua.prelude}${Lua.read}${Lua.push}${Lua.join}${Lua.promote}${found}
 call('DEL', P .. '-')
 promote((clock()), 500)
 local out = {}
@@ -59,12 +61,18 @@ return out
 `)
 
 /** What `found` answers. */
-export type Found = readonly [place: Buffer, head: Buffer, entry: Buffer, envelope: Buffer, record: Buffer] | null
+export type Found =
+  | readonly [place: Buffer, head: Buffer, entry: Buffer, envelope: Buffer, record: Buffer, id: Buffer]
+  | null
 
-export const decode = ([place, head, entry, envelope, record]: NonNullable<Found>): LocatedJob => ({
+export const decode = (
+  queue: string,
+  [place, head, entry, envelope, record, id]: NonNullable<Found>
+): LocatedJob => ({
   // one of the four names that the script writes
   place: String(place) as Place,
-  envelope: Envelope.fromBytes(envelope),
+  envelope: tryDecode(envelope) ??
+    Envelope.unreadable({ id: Bytes.text(id), queue, priority: "", key: undefined }, envelope),
   dueAt: dueOf(Bytes.text(head), Bytes.ascii(entry)),
   record: record.length === 0 ? undefined : JobRecord.fromBytes(record)
 })
@@ -91,7 +99,7 @@ export const locate = Effect.fnUntraced(function*(
     }, (reply) => reply as ReadonlyArray<Found>)
     for (let i = 0; i < batch.length; i++) {
       const place = places[i]
-      answers.push(place === null || place === undefined ? Option.none() : Option.some(decode(place)))
+      answers.push(place === null || place === undefined ? Option.none() : Option.some(decode(queue, place)))
     }
   }
   return answers

@@ -28,6 +28,17 @@ end
 local function ms(number) return string.format('%.0f', number) end
 `
 
+/**
+ * read: id, head and envelope of an entry. What no release wrote has no id: it
+ * gets one that nobody else has, and everything that it holds as its envelope.
+ */
+export const read = `
+local function read(stream, entry, v)
+  if v[1] == 'i' and v[3] == 'h' and v[5] == 'e' then return v[2], v[4], v[6] end
+  return 'foreign ' .. stream .. ' ' .. entry, '', table.concat(v, ' ')
+end
+`
+
 /** push: puts a job at the end of a stream. Answers its entry. */
 export const push = `
 local function push(stream, id, head, envelope)

@@ -71,7 +71,7 @@ return 1
  *
  * The first write is DEL: nothing here may stop on a full server.
  */
-export const tick = Script.make(`${Lua.prelude}${Lua.push}${Lua.join}${Lua.promote}${Lua.nextDue}
+export const tick = Script.make(`${Lua.prelude}${Lua.read}${Lua.push}${Lua.join}${Lua.promote}${Lua.nextDue}
 local me, lease, interval = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 call('DEL', P .. '-')
 local now = clock()
@@ -112,12 +112,12 @@ local function reap(level, kind, after)
     local found = call('XRANGE', stream, one[1], one[1])[1]
     call('XACK', stream, 'g', one[1])
     if found then
-      local v = found[2]
-      local count, due, key = string.match(v[4], '^(%d+) (%d*) (.*)$')
+      local id, head, envelope = read(kind .. level, one[1], found[2])
+      local count, due, key = string.match(head, '^(%d+) (%d*) (.*)$')
       if not count then count, due, key = '0', '', '' end
       if due == '' then due = string.match(one[1], '^%d+') end
       call('XDEL', stream, one[1])
-      push('r:' .. level, v[2], (count + 1) .. ' ' .. due .. ' ' .. key, v[6])
+      push('r:' .. level, id, (count + 1) .. ' ' .. due .. ' ' .. key, envelope)
     end
   end
   if #idle == 100 then return idle[100][1] end
@@ -159,18 +159,17 @@ return { nextDue(now), '', '', {} }
  * KEYS[1] -> what all keys of the queue begin with
  * ARGV    -> triples of "s:" or "r:", level and entry
  */
-export const release = Script.make(`${Lua.prelude}${Lua.push}
+export const release = Script.make(`${Lua.prelude}${Lua.read}${Lua.push}
 for x = 1, #ARGV, 3 do
   local stream, entry = P .. ARGV[x] .. ARGV[x + 1], ARGV[x + 2]
   local found = call('XRANGE', stream, entry, entry)[1]
   if call('XACK', stream, 'g', entry) == 1 and found then
-    local v = found[2]
-    local head = v[4]
+    local id, head, envelope = read(ARGV[x] .. ARGV[x + 1], entry, found[2])
     local count, due, key = string.match(head, '^(%d+) (%d*) (.*)$')
     if not count then count, due, key = '0', '', '' end
     if due == '' then due = string.match(entry, '^%d+') end
     call('XDEL', stream, entry)
-    push('r:' .. ARGV[x + 1], v[2], count .. ' ' .. due .. ' ' .. key, v[6])
+    push('r:' .. ARGV[x + 1], id, count .. ' ' .. due .. ' ' .. key, envelope)
   end
 end
 return 1
@@ -193,8 +192,8 @@ for x = 2, #ARGV do
     for _, found in ipairs(read[1][2]) do
       if found[2] then
         flat[#flat + 1] = found[1]
-        flat[#flat + 1] = found[2][4]
-        flat[#flat + 1] = found[2][6]
+        flat[#flat + 1] = found[2][4] or ''
+        flat[#flat + 1] = found[2][6] or ''
       end
     end
     if #flat > 0 then

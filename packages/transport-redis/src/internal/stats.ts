@@ -25,7 +25,7 @@ promote(now, 500)
 local queued, running, oldest = 0, 0, nil
 local function age(entry)
   if not entry then return end
-  local due = string.match(entry[2][4], '^%d* (%d+)') or string.match(entry[1], '^%d+')
+  local due = string.match(entry[2][4] or '', '^%d* (%d+)') or string.match(entry[1], '^%d+')
   if not oldest or tonumber(due) < oldest then oldest = tonumber(due) end
 end
 for _, level in ipairs(call('SMEMBERS', P .. 'levels')) do

@@ -51,6 +51,7 @@ export const decide = (
     settlement: writer.failed(delivery, { reason, message, counted: false }, task?.policy),
     why: message
   })
+  if (Envelope.isUnreadable(envelope)) return bury("Undecodable", "its bytes are no envelope of a job")
   if (!Envelope.isKnown(envelope.version)) {
     return bury("UnknownVersion", `envelope version ${envelope.version} is not known here: upgrade the workers`)
   }

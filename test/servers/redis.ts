@@ -80,18 +80,21 @@ const ended = (child: ChildProcess): Promise<void> =>
     child.once("exit", () => resolve())
   })
 
-/** A server without persistence, unless `settings` (as in redis.conf) say otherwise. */
-export const startRedis = async (settings: ReadonlyArray<string> = []): Promise<RedisServer> => {
+/** `redis-server` with these arguments, on a free port unless one is given. */
+export const startServer = async (
+  argumentsFor: (port: number, directory: string) => ReadonlyArray<string>,
+  chosen?: number
+): Promise<RedisServer> => {
   if (!hasServer()) {
     throw new Error("These tests need redis-server 6.2 or newer on the PATH: install the package redis-server.")
   }
   const directory = mkdtempSync(join(tmpdir(), "troupe-redis-"))
-  const port = await freePort()
+  const port = chosen ?? await freePort()
+  const args = argumentsFor(port, directory)
   let child: ChildProcess
   let watcher: ChildProcess | undefined
   const launch = async () => {
-    const args = ["--port", String(port), "--bind", "127.0.0.1", "--dir", directory, "--save", "", "--appendonly", "no"]
-    child = spawn("redis-server", [...args, ...settings], { stdio: "ignore" })
+    child = spawn("redis-server", [...args], { stdio: "ignore" })
     watcher = guard(child.pid ?? 0, directory)
     await whenUp(child, port)
   }
@@ -117,4 +120,22 @@ export const startRedis = async (settings: ReadonlyArray<string> = []): Promise<
     kill,
     restart: launch
   }
+}
+
+/** Arguments of a server without persistence. */
+export const base = (port: number, directory: string): ReadonlyArray<string> =>
+  `--port ${port} --bind 127.0.0.1 --dir ${directory} --appendonly no --save`.split(" ").concat("")
+
+/** A server without persistence, unless `settings` (as in redis.conf) say otherwise. */
+export const startRedis = (settings: ReadonlyArray<string> = []): Promise<RedisServer> =>
+  startServer((port, directory) => [...base(port, directory), ...settings])
+
+/** Asks until it is so. */
+export const until = async (what: string, isSo: () => Promise<boolean>, seconds = 30): Promise<void> => {
+  for (let attempt = 0; attempt < seconds * 20; attempt++) {
+    // a server that is not there yet, or not any more
+    if (await isSo().catch(() => false)) return
+    await new Promise((resolve) => setTimeout(resolve, 50))
+  }
+  throw new Error(`it is not so after ${seconds} seconds: ${what}`)
 }

@@ -12,6 +12,7 @@ export const acl: ReadonlyArray<string> = [
   "+client|id",
   "+client|unblock",
   "+client|setname",
+  "+cluster|slots",
   "+eval",
   "+evalsha",
   "+publish",

@@ -4,8 +4,10 @@
 import { Command, type Redis } from "ioredis"
 import * as Bytes from "./bytes.ts"
 import type { Entry } from "./cycle.ts"
+import * as Errors from "./errors.ts"
 import { group } from "./keys.ts"
 import type { Link } from "./link.ts"
+import { leave, Vigil } from "./vigil.ts"
 
 /** ms that Redis holds a read at most: a dead connection is noticed after it. */
 const block = 5_000
@@ -29,6 +31,7 @@ export type Outcome =
 
 export class BlockingReader {
   private readonly redis: Redis
+  private readonly vigil: Vigil
   private readonly commands: Link
   private readonly base: string
   private readonly consumer: string
@@ -52,6 +55,7 @@ export class BlockingReader {
     readonly onReady: () => void
   }) {
     this.redis = options.redis
+    this.vigil = new Vigil(options.redis, options.commands.now)
     this.commands = options.commands
     this.base = options.base
     this.consumer = options.consumer
@@ -79,7 +83,7 @@ export class BlockingReader {
     this.redis.client("ID").then((id) => {
       this.clientId = String(id)
       this.onReady()
-    }, () => this.redis.disconnect(true))
+    }, () => leave(this.redis))
   }
 
   private readonly lost = (): void => {
@@ -96,7 +100,12 @@ export class BlockingReader {
     const command = new Command("xreadgroup", [...args, ...streams.map(() => ">")], { replyEncoding: null })
     command.promise.then(
       (reply: unknown) => this.end(epoch, { _tag: "Entries", ...this.decode(reply, count), askedAt: now }),
-      (error: unknown) => this.end(epoch, { _tag: "Failed", error })
+      (error: unknown) => {
+        this.commands.learn(error)
+        this.end(epoch, { _tag: "Failed", error })
+        // another connection finds whoever has the queue now
+        if (Errors.isDemoted(error) || Errors.kindOf(error) === "moved") leave(this.redis)
+      }
     )
     this.redis.sendCommand(command)
   }
@@ -137,7 +146,7 @@ export class BlockingReader {
 
   private unblock(epoch: number, tries: number): void {
     if (epoch !== this.epoch || !this.isReading) return
-    if (this.clientId === undefined || tries > 20) return this.redis.disconnect(true)
+    if (this.clientId === undefined || tries > 20) return leave(this.redis)
     this.commands.request({
       operation: "CLIENT UNBLOCK",
       queue: "",
@@ -148,13 +157,14 @@ export class BlockingReader {
       onReply: (reply) => {
         if (reply !== 1) setTimeout(() => this.unblock(epoch, tries + 1), 2)
       },
-      onError: () => this.redis.disconnect(true)
+      onError: () => leave(this.redis)
     })
   }
 
   /** Ends a read that is overdue. */
   watch(now: number): void {
-    if (this.startedAt !== undefined && now - this.startedAt > overdue) this.redis.disconnect(true)
+    this.vigil.watch(now)
+    if (this.startedAt !== undefined && now - this.startedAt > overdue) leave(this.redis)
   }
 
   close(): void {

@@ -8,6 +8,7 @@ import type { Redis } from "ioredis"
 import * as Bytes from "./bytes.ts"
 import * as Errors from "./errors.ts"
 import type { Link } from "./link.ts"
+import { leave, Vigil } from "./vigil.ts"
 
 export type Listener = (message: Buffer) => void
 
@@ -25,11 +26,13 @@ export class Hub {
   private readonly commands: Link
   private readonly lines = new Map<string, Line>()
   private readonly redis: Redis
+  private readonly vigil: Vigil
   private ready = false
   private answered = true
 
   constructor(redis: Redis, commands: Link) {
     this.redis = redis
+    this.vigil = new Vigil(redis, commands.now)
     this.commands = commands
     redis.on("ready", this.opened)
     redis.on("close", this.lost)
@@ -119,8 +122,9 @@ export class Hub {
     Effect.andThen(
       Effect.sleep(pingEvery),
       Effect.sync(() => {
+        this.vigil.watch(this.commands.now())
         if (!this.ready) return
-        if (!this.answered) return this.redis.disconnect(true)
+        if (!this.answered) return leave(this.redis)
         this.answered = false
         this.redis.ping().then(() => {
           this.answered = true

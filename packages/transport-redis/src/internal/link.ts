@@ -1,169 +1,159 @@
 /**
- * A connection that repeats what can be repeated.
+ * The way to Redis, which repeats what can be repeated.
  *
- * A request waits while Redis is away and is sent again when a reply was lost;
- * after `patience` it fails with `Unavailable`. Nothing is sent after that: no
- * request runs behind the back of whoever gave it up.
+ * A request waits while its server is away and is sent again when a reply was
+ * lost; after `patience` it fails with `Unavailable`. Nothing is sent after that:
+ * no request runs behind the back of whoever gave it up.
  */
 import type { TransportError } from "@troupe/core/TransportError"
 import * as Clock from "effect/Clock"
 import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
-import type { Scope } from "effect/Scope"
-import type { Cluster, Redis } from "ioredis"
-import { type Arg, BatchCommand } from "./command.ts"
+import type { Redis } from "ioredis"
 import * as Errors from "./errors.ts"
-import type { Script } from "./script.ts"
+import { type Owner, type Request, type Sent, Wire } from "./wire.ts"
 
-export type { Arg }
+export type { Arg, Request } from "./wire.ts"
 
-export interface Request {
-  /** For errors: what was asked for, and for which queue. */
-  readonly operation: string
-  readonly queue: string
-  readonly command: string
-  readonly script?: Script | undefined
-  readonly args: ReadonlyArray<Arg>
-  /** False: a lost reply is an error at once. */
-  readonly repeatable: boolean
-  readonly onReply: (reply: unknown) => void
-  readonly onError: (error: TransportError) => void
+export interface Link {
+  /** How long a request waits at most, ms. */
+  readonly patience: number
+  /** Whether a request would be sent at once. */
+  readonly isReady: boolean
+  /** Called whenever a connection is there again. */
+  readonly onReady: Set<() => void>
+  readonly now: () => number
+  readonly request: (request: Request) => void
+  /** One command or script as an effect. The reply has Buffers for texts. */
+  readonly call: <A>(
+    request: Omit<Request, "onReply" | "onError">,
+    decode: (reply: unknown) => A
+  ) => Effect.Effect<A, TransportError>
+  /** The same for the server that has the keys that begin so. */
+  readonly at: (base: string) => Link
+  /** An error that somebody else got may say where a slot is now. */
+  readonly learn: (error: unknown) => void
 }
 
-interface Sent {
-  readonly request: Request
-  /** No later than this it is answered or fails, ms. */
-  readonly deadline: number
-  sentAt: number
-  full: boolean
+export interface Settings {
+  readonly patience: number
+  readonly context: Context.Context<never>
+  readonly clock: Clock.Clock
 }
+
+export const settings = (patience: number): Effect.Effect<Settings> =>
+  Effect.gen(function*() {
+    return { patience, context: yield* Effect.context<never>(), clock: yield* Clock.Clock }
+  })
 
 /** ms between two looks at what takes too long. */
 const watchEvery = 250
 
-/** ms without an answer after which a connection counts as dead. */
-const silence = 5_000
+/** So often a request follows at once where servers send it; then it waits for them to agree. */
+const maxMoves = 3
 
-export class Link {
-  readonly redis: Redis | Cluster
+const callOn = <A>(
+  link: Pick<Link, "request">,
+  request: Omit<Request, "onReply" | "onError">,
+  decode: (reply: unknown) => A
+): Effect.Effect<A, TransportError> =>
+  Effect.callback<A, TransportError>((resume) => {
+    link.request({
+      ...request,
+      onReply: (reply) => resume(Effect.sync(() => decode(reply))),
+      onError: (error) => resume(Effect.fail(error))
+    })
+  })
+
+/** What every topology has in common: requests that wait, and their ends. */
+export abstract class Dispatcher implements Link, Owner {
   readonly patience: number
-  private readonly name: string
-  private readonly clock: Clock.Clock
-  private readonly fork: <A, E>(effect: Effect.Effect<A, E>) => void
-  private readonly inFlight = new Set<Sent>()
-  private waiting: Array<Sent> = []
-  private ready = false
-  private closed = false
-  private lostAt: number | undefined = undefined
-  /** Called whenever the connection is there again. */
   readonly onReady = new Set<() => void>()
+  readonly fork: Owner["fork"]
+  private readonly clock: Clock.Clock
+  private waiting: Array<Sent> = []
+  protected closed = false
+  isStarted = false
+  private onOpened: ((wire: Wire) => void) | undefined = undefined
 
-  constructor(options: {
-    readonly redis: Redis | Cluster
-    readonly name: string
-    readonly patience: number
-    readonly context: Context.Context<never>
-    readonly clock: Clock.Clock
-  }) {
-    this.redis = options.redis
-    this.name = options.name
-    this.patience = options.patience
-    this.clock = options.clock
-    const fork = Effect.runForkWith(options.context)
+  constructor({ clock, context, patience }: Settings) {
+    this.patience = patience
+    this.clock = clock
+    const fork = Effect.runForkWith(context)
     this.fork = (effect) => void fork(effect)
-    this.ready = this.redis.status === "ready"
-    this.redis.on("ready", this.opened)
-    this.redis.on("close", this.lost)
-    this.redis.on("end", this.lost)
   }
 
-  get isReady(): boolean {
-    return this.ready
+  abstract readonly isReady: boolean
+  protected abstract readonly wires: Iterable<Wire>
+  /** The connection for the request, if it is there. */
+  protected abstract route(sent: Sent): Wire | undefined
+  protected abstract slotOf(request: Request): number
+  abstract readonly at: (base: string) => Link
+  abstract readonly learn: (error: unknown) => void
+
+  readonly now = (): number => this.clock.currentTimeMillisUnsafe()
+
+  readonly request = (request: Request): void => this.begin(request, this.slotOf(request), undefined)
+
+  begin(request: Request, slot: number, pinned: Wire | undefined): void {
+    if (this.closed) return request.onError(Errors.unavailable(request.operation, "the transport is closed"))
+    const now = this.now()
+    this.dispatch({ request, deadline: now + this.patience, slot, pinned, sentAt: now, full: false, moves: 0 })
   }
 
-  now(): number {
-    return this.clock.currentTimeMillisUnsafe()
+  readonly call: Link["call"] = (request, decode) => callOn(this, request, decode)
+
+  /** The start is over. Calls back with each connection that is there from now on, or there again. */
+  start(onOpened: (wire: Wire) => void): void {
+    this.isStarted = true
+    this.onOpened = onOpened
   }
 
-  private readonly opened = (): void => {
-    this.ready = true
-    const { lostAt } = this
-    this.lostAt = undefined
-    if (lostAt !== undefined) {
-      this.fork(Effect.logInfo(`The ${this.name} connection to Redis is back after ${this.now() - lostAt} ms`))
-    }
+  /** A link to the server at the other end of a connection. */
+  over(wire: Wire): Link {
+    return new Lane(this, -1, wire, () => wire.isReady)
+  }
+
+  private dispatch(sent: Sent): void {
+    const wire = this.route(sent)
+    if (wire === undefined) this.waiting.push(sent)
+    else wire.send(sent)
+  }
+
+  readonly opened = (wire: Wire): void => {
     this.flush()
+    this.onOpened?.(wire)
     for (const callback of this.onReady) callback()
   }
 
-  private readonly lost = (): void => {
-    const wasReady = this.ready
-    this.ready = false
-    if (wasReady && !this.closed) {
-      this.lostAt = this.now()
-      this.fork(Effect.logWarning(`The ${this.name} connection to Redis is lost, connecting again`))
-    }
-    const cut = [...this.inFlight]
-    this.inFlight.clear()
-    for (const sent of cut) this.again(sent, new Error("the connection was lost before the reply came"), "lost")
-  }
-
-  /** Drops the connection; ioredis opens another one. */
-  reset(): void {
-    if (!this.closed) this.redis.disconnect(true)
-  }
-
-  request(request: Request): void {
-    const now = this.now()
-    const sent: Sent = { request, deadline: now + this.patience, sentAt: now, full: false }
-    if (this.closed) request.onError(Errors.unavailable(request.operation, "the transport is closed"))
-    else if (this.ready) this.send(sent)
-    else this.waiting.push(sent)
-  }
-
-  private send(sent: Sent): void {
-    const { args, command, script } = sent.request
-    sent.sentAt = this.now()
-    this.inFlight.add(sent)
-    const built = script === undefined
-      ? new BatchCommand(command, [...args])
-      : new BatchCommand(sent.full ? "eval" : "evalsha", [sent.full ? script.source : script.sha, ...args])
-    built.promise.then(
-      (reply: unknown) => {
-        // a reply that comes after the connection was given up: somebody else answers for it
-        if (this.inFlight.delete(sent)) sent.request.onReply(reply)
-      },
-      (error: unknown) => {
-        if (this.inFlight.delete(sent)) this.again(sent, error, Errors.kindOf(error))
-      }
-    )
-    this.redis.sendCommand(built)
-  }
-
-  private again(sent: Sent, error: unknown, kind: Errors.Kind): void {
+  readonly failed = (wire: Wire, sent: Sent, error: unknown, kind: Errors.Kind): void => {
     const { request } = sent
-    if (kind === "noScript" && request.script !== undefined && !sent.full) {
+    if (kind === "noScript" && request.script !== undefined && !sent.full && wire.isReady) {
       sent.full = true
-      return this.send(sent)
+      return wire.send(sent)
     }
-    if (Errors.isDemoted(error)) this.reset()
-    const repeat = kind === "passing" || (kind === "lost" && request.repeatable)
+    if (Errors.isDemoted(error)) wire.reset()
+    if (kind === "moved") this.learn(error)
+    const repeat = kind === "passing" || kind === "moved" || (kind === "lost" && request.repeatable)
     if (!repeat || this.closed || this.now() >= sent.deadline) {
       return request.onError(Errors.fromRedis(request.operation, request.queue, error))
     }
     sent.full = false
+    if (kind === "moved" && ++sent.moves <= maxMoves) return this.dispatch(sent)
     this.waiting.push(sent)
   }
 
-  private flush(): void {
+  protected flush(): void {
     const { waiting } = this
     this.waiting = []
-    for (const sent of waiting) this.send(sent)
+    for (const sent of waiting) {
+      sent.moves = 0
+      this.dispatch(sent)
+    }
   }
 
-  /** Gives up what waits too long, and a connection that answers nothing. */
-  private watch(): void {
-    const now = this.now()
+  /** Called all the time: gives up what waits too long, and connections that answer nothing. */
+  protected watch(now: number): void {
     const late = this.waiting.filter((sent) => now >= sent.deadline)
     if (late.length > 0) {
       this.waiting = this.waiting.filter((sent) => now < sent.deadline)
@@ -171,61 +161,83 @@ export class Link {
         request.onError(Errors.unavailable(request.operation, `Redis did not answer for ${this.patience} ms`))
       }
     }
-    for (const sent of this.inFlight) {
-      if (now - sent.sentAt < silence) continue
-      this.fork(Effect.logWarning(`Redis has not answered for ${now - sent.sentAt} ms, connecting again`))
-      this.inFlight.delete(sent)
-      this.again(sent, new Error(`Redis did not answer for ${now - sent.sentAt} ms`), "lost")
-      this.reset()
-      break
-    }
-    if (this.ready && this.waiting.length > 0) this.flush()
+    for (const wire of this.wires) wire.watch(now)
+    if (this.waiting.length > 0) this.flush()
   }
 
   /** Runs as long as the link. */
   readonly watching: Effect.Effect<never> = Effect.forever(
-    Effect.andThen(Effect.sleep(watchEvery), Effect.sync(() => this.watch()))
+    Effect.andThen(Effect.sleep(watchEvery), Effect.sync(() => this.watch(this.now())))
   )
 
   close(): void {
     this.closed = true
-    this.redis.off("ready", this.opened)
-    this.redis.off("close", this.lost)
-    this.redis.off("end", this.lost)
-    this.redis.on("error", () => {})
-    this.redis.disconnect()
-    const left = [...this.inFlight, ...this.waiting]
-    this.inFlight.clear()
+    for (const wire of this.wires) wire.close()
+    const { waiting } = this
     this.waiting = []
-    for (const { request } of left) request.onError(Errors.unavailable(request.operation, "the transport is closed"))
-  }
-
-  /** One command or script as an effect. The reply has Buffers for texts. */
-  call<A>(
-    request: Omit<Request, "onReply" | "onError">,
-    decode: (reply: unknown) => A
-  ): Effect.Effect<A, TransportError> {
-    return Effect.callback<A, TransportError>((resume) => {
-      this.request({
-        ...request,
-        onReply: (reply) => resume(Effect.sync(() => decode(reply))),
-        onError: (error) => resume(Effect.fail(error))
-      })
-    })
+    for (const { request } of waiting) {
+      request.onError(Errors.unavailable(request.operation, "the transport is closed"))
+    }
   }
 }
 
-/** Opens nothing by itself: the connection is there already. */
-export const make = (
-  options: Omit<ConstructorParameters<typeof Link>[0], "context" | "clock">
-): Effect.Effect<Link, never, Scope> =>
-  Effect.gen(function*() {
-    const context = yield* Effect.context<never>()
-    const clock = yield* Clock.Clock
-    const link = yield* Effect.acquireRelease(
-      Effect.sync(() => new Link({ ...options, context, clock })),
-      (link) => Effect.sync(() => link.close())
-    )
-    yield* Effect.forkScoped(link.watching, { startImmediately: true })
-    return link
-  })
+/** A link to one server of several. */
+export class Lane implements Link {
+  readonly patience: number
+  readonly onReady: Link["onReady"]
+  readonly now: Link["now"]
+  readonly learn: Link["learn"]
+  readonly at: Link["at"]
+  private readonly dispatcher: Dispatcher
+  private readonly slot: number
+  private readonly pinned: Wire | undefined
+  private readonly ready: () => boolean
+
+  constructor(dispatcher: Dispatcher, slot: number, pinned: Wire | undefined, ready: () => boolean) {
+    this.dispatcher = dispatcher
+    this.patience = dispatcher.patience
+    this.onReady = dispatcher.onReady
+    this.now = dispatcher.now
+    this.learn = dispatcher.learn
+    this.at = dispatcher.at
+    this.slot = slot
+    this.pinned = pinned
+    this.ready = ready
+  }
+
+  get isReady(): boolean {
+    return this.ready()
+  }
+
+  readonly request = (request: Request): void => this.dispatcher.begin(request, this.slot, this.pinned)
+
+  readonly call: Link["call"] = (request, decode) => callOn(this, request, decode)
+}
+
+/** One server, or the one that Sentinels name: the connection itself finds it. */
+export class SingleLink extends Dispatcher {
+  readonly wire: Wire
+  protected readonly wires: ReadonlyArray<Wire>
+
+  constructor(redis: Redis, settings: Settings) {
+    super(settings)
+    this.wire = new Wire(redis, "command", this)
+    this.wires = [this.wire]
+  }
+
+  get isReady(): boolean {
+    return this.wire.isReady
+  }
+
+  protected route(): Wire | undefined {
+    return this.wire.isReady ? this.wire : undefined
+  }
+
+  protected slotOf(): number {
+    return -1
+  }
+
+  readonly at = (): Link => this
+
+  readonly learn = (): void => {}
+}

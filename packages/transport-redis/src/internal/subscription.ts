@@ -39,9 +39,10 @@ export const subscribe = Effect.fnUntraced(function*(
   parts: Parts,
   options: SubscribeOptions
 ): Effect.fn.Return<Subscription, TransportError, Scope> {
-  const { hub, isCluster, keys, link } = parts
+  const { hub, isCluster, keys } = parts
   const { lease, queue } = options
   const base = keys.queue(queue)
+  const link = parts.link.at(base)
   const call = <A>(operation: string, script: Script, args: ReadonlyArray<Arg>, decode: (reply: unknown) => A) =>
     link.call({
       operation: `${operation} on queue "${queue}"`,

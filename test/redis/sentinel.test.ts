@@ -1,0 +1,93 @@
+/**
+ * Sentinels that promote a replica while jobs flow. They and the servers have
+ * different passwords.
+ */
+import { TransportConformance } from "@troupe/core/testing"
+import * as RedisTransport from "@troupe/transport-redis/RedisTransport"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import { Redis } from "ioredis"
+import { afterAll, beforeAll, expect, test } from "vitest"
+import type { RedisServer } from "../servers/redis.ts"
+import { type SentinelSetup, startSentinel } from "../servers/sentinel.ts"
+import { survive } from "./survive.ts"
+
+const passwords = { password: "of-the-servers", sentinelPassword: "of-the-Sentinels" }
+
+let setup: SentinelSetup
+beforeAll(async () => {
+  setup = await startSentinel(passwords)
+})
+afterAll(() => setup.stop())
+
+const transport = ({ name, sentinels }: SentinelSetup) =>
+  RedisTransport.layer({
+    sentinels: sentinels.map(({ host, port }) => `${host}:${port}`),
+    name,
+    sentinelPassword: passwords.sentinelPassword,
+    options: { password: passwords.password },
+    patience: "3 seconds"
+  })
+
+const smoke = [
+  "log: ",
+  "leases: a lease that runs out",
+  "keys: ",
+  "settle: a revision",
+  "bus: ",
+  "store: a listable"
+]
+
+for (
+  const { name, run } of TransportConformance.cases.filter(({ name }) => smoke.some((one) => name.startsWith(one)))
+) {
+  test.concurrent(
+    `redis over Sentinel: ${name}`,
+    () => Effect.runPromise(Effect.provide(Effect.scoped(run), Layer.unwrap(Effect.sync(() => transport(setup))))),
+    60_000
+  )
+}
+
+const pause = (milliseconds: number) => new Promise<void>((resolve) => setTimeout(resolve, milliseconds))
+
+/** With Sentinels of its own: a server that was a master is a replica for them only after a while. */
+const fault = (
+  name: string,
+  strike: (setup: SentinelSetup, master: RedisServer) => Promise<unknown>,
+  before?: number
+) =>
+  test(name, async () => {
+    const own = await startSentinel(passwords)
+    const master = await own.master()
+    try {
+      await survive({
+        transport: transport(own),
+        queues: ["one", "two", "three"],
+        strike: async () => {
+          await strike(own, master)
+          await expect.poll(() => own.master(), { timeout: 20_000 }).not.toBe(master)
+        },
+        ...(before === undefined ? {} : { before })
+      })
+    } finally {
+      await own.stop()
+    }
+  }, 60_000)
+
+fault("the master is killed and the replica takes over", (_, master) => master.kill())
+
+fault("the master stands still, is replaced and wakes up", async (own, master) => {
+  master.signal("SIGSTOP")
+  await expect.poll(() => own.master(), { timeout: 20_000 }).not.toBe(master)
+  // what it has taken meanwhile is lost: nobody may take its answer for one
+  await pause(300)
+  master.signal("SIGCONT")
+})
+
+fault("the master becomes a replica and lives on", async (own, master) => {
+  // what a master takes while its replica is promoted is lost: here is nothing of that kind
+  const server = new Redis({ port: master.port, password: passwords.password })
+  await server.wait(1, 5_000).finally(() => server.disconnect())
+  const sentinel = new Redis({ port: own.sentinels[0]!.port, password: passwords.sentinelPassword })
+  await sentinel.call("SENTINEL", "FAILOVER", own.name).finally(() => sentinel.disconnect())
+}, 150)

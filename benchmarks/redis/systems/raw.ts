@@ -1,12 +1,10 @@
 /**
- * What a loop of plain commands over ioredis does: no ids, no records, no
- * leases, no retries. A crash loses nothing; an answer may get lost.
- *
- * XADDs of one turn are pipelined. One trip acknowledges a batch, answers who
- * waits and reads the next one.
+ * A loop of plain commands over ioredis: no ids, no records, no leases, no
+ * retries. XADDs of one turn travel together, as ioredis does it by itself; a
+ * worker reads a batch with a blocking XREADGROUP, then acknowledges and
+ * deletes it, and answers who waits, in one pipeline.
  */
 import { Redis } from "ioredis"
-import { setTimeout as sleep } from "node:timers/promises"
 import { type Payload, payload } from "../../payload.ts"
 import { type Client, inFlight, stamp, type System, type Target, type WorkOptions } from "../system.ts"
 
@@ -14,30 +12,8 @@ type Job = typeof Payload.Type
 
 const group = "workers"
 
-/** Sends what is added in one turn as one pipeline. */
-const pipelined = (redis: Redis, queue: string) => {
-  let pipeline = redis.pipeline()
-  let waiting: Array<() => void> = []
-  let armed = false
-  return (job: Job): Promise<void> =>
-    new Promise((resolve) => {
-      pipeline.xadd(queue, "*", "p", JSON.stringify(job))
-      waiting.push(resolve)
-      if (armed) return
-      armed = true
-      process.nextTick(async () => {
-        const [sent, resolves] = [pipeline, waiting]
-        pipeline = redis.pipeline()
-        waiting = []
-        armed = false
-        await sent.exec()
-        for (const resume of resolves) resume()
-      })
-    })
-}
-
 const client = async ({ queue, url }: Target): Promise<Client> => {
-  const redis = new Redis(url)
+  const redis = new Redis(url, { enableAutoPipelining: true })
   const subscriber = new Redis(url)
   const results = `${queue}:results`
   const waiting = new Map<string, () => void>()
@@ -47,7 +23,7 @@ const client = async ({ queue, url }: Target): Promise<Client> => {
     waiting.get(id)?.()
     waiting.delete(id)
   })
-  const send = pipelined(redis, queue)
+  const send = (job: Job) => redis.xadd(queue, "*", "p", JSON.stringify(job))
   let count = 0
   return {
     enqueue: (jobs, callers) => inFlight(jobs, callers, (index) => send(payload(index))),
@@ -68,7 +44,9 @@ const client = async ({ queue, url }: Target): Promise<Client> => {
       })
       return times
     },
-    stamped: () => send({ ...payload(0), amount: stamp() }),
+    stamped: async () => {
+      await send({ ...payload(0), amount: stamp() })
+    },
     delayed: () => Promise.reject(new Error("streams know no due times")),
     close: async () => {
       redis.disconnect()
@@ -81,45 +59,34 @@ type Read = ReadonlyArray<[string, ReadonlyArray<[string, ReadonlyArray<string>]
 
 const work = async ({ queue, url }: Target, { concurrency, onStart, replies }: WorkOptions) => {
   const redis = new Redis(url)
-  const blocking = new Redis(url)
   await redis.xgroup("CREATE", queue, group, "0", "MKSTREAM").catch(() => {})
   let finished = 0
   let closed = false
-  let entries: Array<string> = []
-  let answers: Array<string> = []
-  const next = async (): Promise<Read> => {
-    const pipeline = redis.pipeline()
-    const settled = entries.length
-    if (settled > 0) pipeline.xack(queue, group, ...entries).xdel(queue, ...entries)
-    for (const answer of answers) pipeline.publish(`${queue}:results`, answer)
-    pipeline.xreadgroup("GROUP", group, "c", "COUNT", concurrency, "STREAMS", queue, ">")
-    const replied = await pipeline.exec()
-    finished += settled
-    entries = []
-    answers = []
-    return replied?.at(-1)?.[1] as Read
-  }
   const loop = async () => {
     while (!closed) {
-      const read = await next() ??
-        await blocking.xreadgroup(
-          "GROUP",
-          group,
-          "c",
-          "COUNT",
-          concurrency,
-          "BLOCK",
-          1_000,
-          "STREAMS",
-          queue,
-          ">"
-        ) as Read
-      for (const [entry, fields] of read?.[0]?.[1] ?? []) {
+      const read = await redis.xreadgroup(
+        "GROUP",
+        group,
+        "c",
+        "COUNT",
+        concurrency,
+        "BLOCK",
+        1_000,
+        "STREAMS",
+        queue,
+        ">"
+      )
+      const entries: Array<string> = []
+      const pipeline = redis.pipeline()
+      for (const [entry, fields] of (read as Read)?.[0]?.[1] ?? []) {
         const job: Job = JSON.parse(fields[1]!)
         onStart(job)
         entries.push(entry)
-        if (replies) answers.push(JSON.stringify({ id: job.id, accepted: true }))
+        if (replies) pipeline.publish(`${queue}:results`, JSON.stringify({ id: job.id, accepted: true }))
       }
+      if (entries.length === 0) continue
+      await pipeline.xack(queue, group, ...entries).xdel(queue, ...entries).exec()
+      finished += entries.length
     }
   }
   const running = loop().catch((error: unknown) => {
@@ -129,9 +96,7 @@ const work = async ({ queue, url }: Target, { concurrency, onStart, replies }: W
     finished: () => finished,
     close: async () => {
       closed = true
-      await sleep(20)
       redis.disconnect()
-      blocking.disconnect()
       await running
     }
   }

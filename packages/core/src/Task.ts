@@ -10,6 +10,7 @@ import * as Arr from "effect/Array"
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import type { Pipeable } from "effect/Pipeable"
@@ -254,6 +255,31 @@ const newJob = (
   )
 }
 
+/** Jobs of one `enqueueMany` that travel in one call. */
+const maxChunk = 256
+
+/** Most schemas answer at once. */
+const known = <A, E>(effect: Effect.Effect<A, E>): Result.Result<A, E> | undefined =>
+  // a success is one of this effect's
+  Exit.isExit(effect) && Exit.isSuccess(effect) ? Result.succeed(effect.value as A) : undefined
+
+const enqueueChunk = Effect.fnUntraced(function*(self: Made, items: ReadonlyArray<Item<Schema.Top>>) {
+  const client = yield* Client
+  const jobs: Array<Result.Result<NewJob, EnqueueError>> = []
+  for (const item of items) {
+    const job = newJob(self, item.payload, item.options, client.codec)
+    jobs.push(known(job) ?? (yield* Effect.result(job)))
+  }
+  const valid = jobs.filter(Result.isSuccess).map((result) => result.success)
+  const outcomes = Arr.isReadonlyArrayNonEmpty(valid) ? yield* client.send(valid) : []
+  let next = 0
+  return jobs.map((job) =>
+    Result.isFailure(job)
+      ? Result.fail(job.failure)
+      : Result.map(outcomes[next++]!, (ref) => Job.fromRef(self, ref, client.signing))
+  )
+})
+
 const Proto = {
   [TypeId]: TypeId,
   pipe() {
@@ -268,21 +294,22 @@ const Proto = {
     )
   },
   enqueueMany(this: Made, items: ReadonlyArray<Item<Schema.Top>>) {
-    return Effect.gen({ self: this }, function*() {
-      const client = yield* Client
-      const jobs = yield* Effect.forEach(
-        items,
-        (item) => Effect.result(newJob(this, item.payload, item.options, client.codec))
-      )
-      const valid = jobs.filter(Result.isSuccess).map((result) => result.success)
-      const outcomes = Arr.isReadonlyArrayNonEmpty(valid) ? yield* client.send(valid) : []
-      let next = 0
-      return jobs.map((job) =>
-        Result.isFailure(job)
-          ? Result.fail(job.failure)
-          : Result.map(outcomes[next++]!, (ref) => Job.fromRef(this, ref, client.signing))
-      )
-    })
+    if (items.length <= maxChunk) return enqueueChunk(this, items)
+    // the broker takes one chunk while the next is encoded; jobs of a key must arrive in their order
+    const isKeyed = this.keyOf !== undefined || items.some((item) => item.options?.key !== undefined)
+    const chunks = Effect.forEach(
+      Arr.chunksOf(items, maxChunk),
+      (chunk) => Effect.result(enqueueChunk(this, chunk)),
+      { concurrency: isKeyed ? 1 : "unbounded" }
+    )
+    return Effect.flatMap(chunks, (answers) =>
+      answers.every(Result.isFailure)
+        ? Effect.fail(answers[0]!.failure)
+        : Effect.succeed(answers.flatMap((answer, index) =>
+          Result.isSuccess(answer)
+            ? answer.success
+            : items.slice(index * maxChunk, (index + 1) * maxChunk).map(() => Result.fail(answer.failure))
+        )))
   },
   toLayer(this: Made, build: HandlerService.AnyHandlerFn | Effect.Effect<HandlerService.AnyHandlerFn>) {
     return Layer.effectContext(Effect.gen({ self: this }, function*() {

@@ -74,7 +74,7 @@ return duplicates
 export type Answer = "sent" | "duplicate" | TransportError
 
 /** Envelopes per script, and their bytes: a longer one would hold up everybody else. */
-const maxBatch = 250
+const maxBatch = 128
 const maxBytes = 4 * 1024 * 1024
 
 /** So many calls of one turn travel at once: Redis takes them while the next ones are encoded. */

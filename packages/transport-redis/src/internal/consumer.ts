@@ -230,7 +230,7 @@ export class Consumer {
       this.receive(entries, askedAt)
       // after the new jobs: what they come to joins the next trip
       answer()
-      this.flush()
+      this.soon()
     }, (error) => {
       landed()
       if (want > 0) this.suspicious = true
@@ -333,7 +333,8 @@ export class Consumer {
     this.script("pull", Register.own, [this.options.consumer, ...this.streams], (reply) => {
       this.looking = false
       const { entries } = Cycle.decode(reply as Cycle.Reply, 0)
-      this.receive(entries.filter(({ entry, stream }) => !this.held.hasEntry(stream, entry)), askedAt)
+      const known = this.held.entries()
+      this.receive(entries.filter(({ entry, stream }) => !known.has(stream + entry)), askedAt)
       this.soon()
     }, (error) => {
       this.looking = false

@@ -1,26 +1,27 @@
 /**
- * What a subscription has been given and has not settled, by stream and entry.
+ * What a subscription has been given and has not settled.
  */
 import type { HandOut } from "./handOut.ts"
 
 export class Held {
-  private readonly handOuts = new Map<string, HandOut>()
+  private readonly handOuts = new Set<HandOut>()
 
   add(handOut: HandOut): void {
-    this.handOuts.set(handOut.stream + handOut.entry, handOut)
+    this.handOuts.add(handOut)
   }
 
   forget(handOut: HandOut): void {
-    this.handOuts.delete(handOut.stream + handOut.entry)
+    this.handOuts.delete(handOut)
   }
 
   /** The very hand-out, not another one of the same entry. */
   has(handOut: HandOut): boolean {
-    return this.handOuts.get(handOut.stream + handOut.entry) === handOut
+    return this.handOuts.has(handOut)
   }
 
-  hasEntry(stream: string, entry: string): boolean {
-    return this.handOuts.has(stream + entry)
+  /** What tells entries apart, of all of them. */
+  entries(): ReadonlySet<string> {
+    return new Set(Array.from(this.handOuts, ({ entry, stream }) => stream + entry))
   }
 
   /** A heartbeat confirmed `kept` of them; the others are lost. */
@@ -33,8 +34,8 @@ export class Held {
 
   /** Forgets what nobody renewed for so long: somebody else has it. */
   sweep(now: number, longest: number): void {
-    for (const [key, handOut] of this.handOuts) {
-      if (now - handOut.renewedAt > longest) this.handOuts.delete(key)
+    for (const handOut of this.handOuts) {
+      if (now - handOut.renewedAt > longest) this.forget(handOut)
     }
   }
 }

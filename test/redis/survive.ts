@@ -22,6 +22,8 @@ import { expect } from "vitest"
 export interface Ordeal {
   /** How workers and the producer get to Redis, each on connections of its own. */
   readonly transport: Layer.Layer<Transport, unknown>
+  /** How the producer gets there, and whoever checks afterwards. Default: like the workers. */
+  readonly producer?: Layer.Layer<Transport, unknown>
   readonly queues: ReadonlyArray<string>
   /** Called once jobs flow; they go on flowing until it is over, and a while longer. */
   readonly strike: () => Promise<unknown>
@@ -35,6 +37,8 @@ export interface Survived {
   readonly jobs: number
   /** Jobs that ran more often than they had to. */
   readonly repeated: number
+  /** Runs that were not the first hand-out of their attempt. */
+  readonly recounted: number
   /** The longest time in which no job of the first queue started, ms. */
   readonly pause: number
 }
@@ -105,7 +109,9 @@ const insisting = <A, E>(
   })
 
 /** Answers when everything has ended as promised. */
-export const survive = async ({ before, lease = 2_000, queues, strike, transport }: Ordeal): Promise<Survived> => {
+export const survive = async (
+  { before, lease = 2_000, producer, queues, strike, transport }: Ordeal
+): Promise<Survived> => {
   const history = Invariants.empty()
   const [first, ...others] = queues.map(define)
   const tasks = [first!, ...others] as const
@@ -182,7 +188,7 @@ export const survive = async ({ before, lease = 2_000, queues, strike, transport
   await Effect.runPromise(
     Effect.scoped(Effect.andThen(
       Effect.all(workers.map(Layer.build), { concurrency: "unbounded" }),
-      Effect.provide(program, Layer.provideMerge(Client.layer, Layer.fresh(transport)))
+      Effect.provide(program, Layer.provideMerge(Client.layer, Layer.fresh(producer ?? transport)))
     )).pipe(Effect.provide(Layer.succeed(References.MinimumLogLevel, "None")))
   )
 
@@ -193,5 +199,11 @@ export const survive = async ({ before, lease = 2_000, queues, strike, transport
   }
   const wanted = (id: string) => failsFirst(Number(id)) ? 2 : 1
   const repeated = history.sent.filter(({ id, queue }) => (counts.get(`${queue} ${id}`) ?? 0) > wanted(id)).length
-  return { jobs: history.sent.length, repeated, pause: Math.max(...starts.slice(1).map((at, i) => at - starts[i]!)) }
+  const recounted = history.runs.filter(({ deliveries }) => deliveries > 1).length
+  return {
+    jobs: history.sent.length,
+    repeated,
+    recounted,
+    pause: Math.max(...starts.slice(1).map((at, i) => at - starts[i]!))
+  }
 }

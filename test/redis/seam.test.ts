@@ -4,6 +4,7 @@
  */
 import { toBytes } from "@troupe/core/Envelope"
 import type { Settlement } from "@troupe/core/JobLog"
+import { Invariants } from "@troupe/core/testing"
 import { Kit } from "@troupe/core/testing/conformance/kit"
 import { Transport } from "@troupe/core/Transport"
 import { TransportError } from "@troupe/core/TransportError"
@@ -18,6 +19,7 @@ import { Redis } from "ioredis"
 import { afterEach, beforeEach, expect, test } from "vitest"
 import { type Proxy, startProxy } from "../servers/proxy.ts"
 import { type RedisServer, startRedis } from "../servers/redis.ts"
+import { sent, watch } from "./fixtures/watched.ts"
 
 let server: RedisServer
 let proxy: Proxy
@@ -36,12 +38,14 @@ afterEach(async () => {
 let count = 0
 const live = { elapse: Effect.sleep, wait: Effect.sleep, slack: 2_000 }
 
-/** Runs with a transport behind the proxy. */
-const run = (body: (kit: Kit) => Effect.Effect<void, unknown, Scope>) =>
+/** Runs with a transport behind the proxy. The invariant checker judges what it came to. */
+const run = (body: (kit: Kit, history: Invariants.Draft) => Effect.Effect<void, unknown, Scope>) =>
   Effect.runPromise(
-    Effect.scoped(Effect.gen(function*() {
-      yield* body(new Kit(yield* Transport, live, `seam-${++count}`))
-    })).pipe(
+    Effect.gen(function*() {
+      const history = Invariants.empty()
+      yield* Effect.scoped(body(new Kit(watch(yield* Transport, history), live, `seam-${++count}`), history))
+      yield* Invariants.verify(history, { tolerance: 50 })
+    }).pipe(
       Effect.provide(RedisTransport.layer({ url: `redis://127.0.0.1:${proxy.port}` })),
       Effect.provide(Layer.succeed(References.MinimumLogLevel, "Error"))
     )
@@ -51,9 +55,11 @@ const settlements = ["ack", "bury", "drop", "forward"] as const
 
 for (const kind of settlements) {
   test(`a lost reply to ${kind} does not change its answer`, () =>
-    run((kit) =>
+    run((kit, history) =>
       Effect.gen(function*() {
         yield* kit.send(kit.envelope(), kit.envelope({ key: "k" }))
+        // what is dropped without a record is gone
+        if (kind === "drop") history.sent.forEach((one, n) => history.sent[n] = { ...one, accepted: false })
         const subscription = yield* kit.subscribe()
         const [one, two] = yield* kit.collect(subscription, 2)
         proxy.loseReplies(1)
@@ -68,43 +74,38 @@ for (const kind of settlements) {
     ), 30_000)
 }
 
-test("jobs of a lost reply are handed out again at once, and not counted", () =>
-  run((kit) =>
-    Effect.gen(function*() {
-      const subscription = yield* kit.subscribe({ lease: 20_000 })
-      for (const wait of [0, 100]) {
+test(
+  "jobs of a lost reply are handed out again at once, and not counted",
+  () =>
+    run((kit, history) =>
+      Effect.gen(function*() {
+        const subscription = yield* kit.subscribe({ lease: 20_000 })
+        for (const wait of [0, 100]) {
+          const pull = yield* Effect.forkChild(subscription.pull(5), { startImmediately: true })
+          yield* Effect.sleep(wait)
+          const envelope = kit.envelope()
+          proxy.cut()
+          // the job is handed to the connection whose replies are lost
+          yield* kit.send(envelope)
+          const [delivery] = yield* Fiber.join(pull)
+          expect([delivery.envelope.id, delivery.deliveries]).toEqual([envelope.id, 1])
+          yield* kit.settle(subscription, kit.ack(delivery))
+        }
         const pull = yield* Effect.forkChild(subscription.pull(5), { startImmediately: true })
-        yield* Effect.sleep(wait)
-        const envelope = kit.envelope()
-        proxy.cut()
-        // the job is handed to the connection whose replies are lost
-        yield* kit.send(envelope)
-        const [delivery] = yield* Fiber.join(pull)
-        expect([delivery.envelope.id, delivery.deliveries]).toEqual([envelope.id, 1])
-        yield* kit.settle(subscription, kit.ack(delivery))
-      }
-      const pull = yield* Effect.forkChild(subscription.pull(5), { startImmediately: true })
-      yield* Effect.sleep(100)
-      proxy.loseReplies(1)
-      yield* Effect.promise(async () => {
-        const direct = new Redis(server.url)
+        yield* Effect.sleep(100)
+        proxy.loseReplies(1)
+        const direct = kit.envelope({ id: "x" })
+        sent(history, direct, Date.now(), false)
         // wakes the read: its reply is the one that is lost
-        await direct.xadd(
-          `troupe:1:q:{${kit.queue}}:s:default`,
-          "*",
-          "i",
-          "x",
-          "h",
-          "",
-          "e",
-          Buffer.from(toBytes(kit.envelope({ id: "x" })))
+        yield* Effect.promise(() =>
+          admin.xadd(`troupe:1:q:{${kit.queue}}:s:default`, "*", "i", "x", "h", "", "e", Buffer.from(toBytes(direct)))
         )
-        direct.disconnect()
+        const [delivery] = yield* Fiber.join(pull)
+        expect([delivery.envelope.id, delivery.deliveries]).toEqual(["x", 1])
       })
-      const [delivery] = yield* Fiber.join(pull)
-      expect([delivery.envelope.id, delivery.deliveries]).toEqual(["x", 1])
-    })
-  ), 30_000)
+    ),
+  30_000
+)
 
 test("a full server refuses new jobs and finishes the old ones", () =>
   run((kit) =>
@@ -140,7 +141,7 @@ test("a full server refuses new jobs and finishes the old ones", () =>
         const [head, ...tail] = deliveries.map((delivery, n): Settlement =>
           delivery.envelope.attempt === 1 && n % 7 === 0
             ? kit.forward(delivery, { attempt: 2 })
-            : kit.ack(delivery, { value: record })
+            : kit.ack(delivery, { value: record, attempts: delivery.envelope.attempt })
         )
         const answers = yield* subscription.settle([head!, ...tail])
         expect(answers.every((answer) => answer === "settled")).toBe(true)
@@ -202,3 +203,60 @@ test("streams and groups are made anew when all data is lost", () =>
       expect((yield* kit.log.stats(kit.queue)).queued).toBe(0)
     })
   ), 30_000)
+
+/** Whatever is allocated next is too much. */
+const fill = Effect.promise(() => admin.config("SET", "maxmemory", "1mb"))
+
+test(
+  "on a full server workers stay alive, what is due starts, leases run out, and workers leave",
+  () =>
+    run((kit) =>
+      Effect.gen(function*() {
+        const key = `troupe:1:q:{${kit.queue}}:c`
+        const silent = yield* kit.subscribe({ consumer: "silent" })
+        const [first, delayed] = [kit.envelope(), kit.envelope({ due: { _tag: "After", after: 1_200 }, key: "k" })]
+        yield* kit.send(first, delayed)
+        yield* kit.take(silent)
+        const takenAt = Date.now()
+        yield* Effect.scoped(Effect.gen(function*() {
+          const other = yield* kit.subscribe({ consumer: "other" })
+          yield* fill
+          const arrived = yield* kit.collect(other, 2)
+          expect(arrived.map(({ envelope }) => envelope.id).sort()).toEqual([first.id, delayed.id].sort())
+          expect(Date.now() - takenAt).toBeGreaterThanOrEqual(1_000)
+          // twice as long as their leases
+          yield* Effect.sleep(2_000)
+          expect((yield* kit.log.stats(kit.queue)).consumers).toBe(2)
+          // it leaves with a job in hand
+          yield* kit.settle(other, kit.ack(arrived[0]!))
+        }))
+        expect(yield* Effect.promise(() => admin.hget(key, "other"))).toMatch(/ closed$/)
+        const again = yield* kit.take(silent)
+        yield* kit.settle(silent, kit.ack(again))
+      })
+    ),
+  30_000
+)
+
+test(
+  "a pull that is interrupted at any moment ends at once, although its read could wait for seconds",
+  () =>
+    run((kit) =>
+      Effect.gen(function*() {
+        const subscription = yield* kit.subscribe()
+        for (let round = 0; round < 60; round++) {
+          const pull = yield* Effect.forkChild(subscription.pull(5), { startImmediately: true })
+          yield* Effect.sleep(round % 12)
+          const before = Date.now()
+          yield* Fiber.interrupt(pull)
+          // a read waits for five seconds
+          expect(Date.now() - before).toBeLessThan(3_000)
+        }
+        // and nothing of it is left behind
+        const envelope = kit.envelope()
+        yield* kit.send(envelope)
+        expect((yield* kit.take(subscription)).deliveries).toBe(1)
+      })
+    ),
+  30_000
+)

@@ -3,6 +3,7 @@
  * says which record was first; a job not yet handed out never starts.
  */
 import * as Effect from "effect/Effect"
+import * as Latch from "effect/Latch"
 import { cancelTopic } from "../../Bus.ts"
 import * as Job from "../../Job.ts"
 import * as Check from "../Check.ts"
@@ -53,10 +54,11 @@ export const cases: ReadonlyArray<Case> = [
 
   define("a job that is cancelled in a worker's buffer never starts", (kit) =>
     Effect.gen(function*() {
+      const gate = yield* Latch.make()
       const work = kit.work()
       const worker = yield* kit.worker(
         work,
-        (run) => Effect.andThen(Effect.sleep(500), done(run)),
+        (run) => Effect.andThen(gate.await, done(run)),
         { concurrency: 1, prefetch: 10, idleTimeout: 15_000 }
       )
       const [, two, three] = yield* kit.enqueue(work, "one", "two", "three")
@@ -64,6 +66,7 @@ export const cases: ReadonlyArray<Case> = [
       yield* kit.elapse(100)
       Check.equal(yield* two!.status, "running", "the state of a job that a worker holds")
       yield* cancel(kit, two!)
+      yield* gate.open
       Check.equal(yield* kit.outcome(three!, 2_000), "succeeded: done: three", "the end of the job behind it")
       yield* kit.elapse(lease)
       Check.equal(kit.journal.starts, ["one", "three"], "the runs")

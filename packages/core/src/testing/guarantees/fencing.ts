@@ -114,12 +114,13 @@ export const cases: ReadonlyArray<Case> = [
   define("a handler waits for its token while the broker is away", (kit) =>
     Effect.gen(function*() {
       const tokens: Array<number> = []
+      const gate = yield* Latch.make()
       const work = kit.work()
       const worker = yield* kit.worker(
         work,
         (run, execution) =>
           Effect.gen(function*() {
-            yield* Effect.sleep(300)
+            yield* gate.await
             tokens.push(yield* execution.fencingToken)
             return run.job
           }),
@@ -128,6 +129,7 @@ export const cases: ReadonlyArray<Case> = [
       const [job] = yield* kit.enqueue(work, "one")
       yield* kit.started("one")
       yield* worker.faults.loseRequests(true)
+      yield* gate.open
       yield* kit.elapse(1_500)
       Check.equal(tokens, [], "tokens taken from a broker that is away")
       yield* worker.faults.heal

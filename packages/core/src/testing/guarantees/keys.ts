@@ -4,6 +4,7 @@
  */
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Latch from "effect/Latch"
 import * as Task from "../../Task.ts"
 import * as Check from "../Check.ts"
 import { type Case, define, done, type Kit, lease, never, reclaim } from "./kit.ts"
@@ -137,11 +138,13 @@ export const cases: ReadonlyArray<Case> = [
     "a job that waits behind its key and is cancelled never starts, and the others keep their order",
     (kit) =>
       Effect.gen(function*() {
+        const gate = yield* Latch.make()
         const work = keyed(kit)
-        yield* kit.worker(work, (run) => Effect.andThen(Effect.sleep(300), done(run)))
+        yield* kit.worker(work, (run) => Effect.andThen(gate.await, done(run)))
         const [, two, three] = yield* kit.enqueue(work, "a:1", "a:2", "a:3")
         yield* kit.started("a:1")
         Check.equal(yield* two!.cancel, "cancelled", "the answer of cancel")
+        yield* gate.open
         Check.equal(yield* kit.outcome(three!), "succeeded: done: a:3", "the end of the last job")
         Check.equal(kit.journal.starts, ["a:1", "a:3"], "the runs")
       })
@@ -177,22 +180,21 @@ export const cases: ReadonlyArray<Case> = [
 
   define("a delayed job joins its key when it is due, and holds it not before", (kit) =>
     Effect.gen(function*() {
+      const gate = yield* Latch.make()
       const work = keyed(kit)
-      yield* kit.worker(
-        work,
-        (run) => run.job === "a:long" ? Effect.andThen(Effect.sleep(1_500), done(run)) : done(run)
-      )
-      const delayed = yield* work.enqueue("a:delayed", { delay: 1_000 })
+      yield* kit.worker(work, (run) => run.job === "a:long" ? Effect.andThen(gate.await, done(run)) : done(run))
+      const delayed = yield* work.enqueue("a:delayed", { delay: 4_000 })
       const [early] = yield* kit.enqueue(work, "a:early")
       Check.equal(
-        yield* kit.outcome(early!, 900),
+        yield* kit.outcome(early!, 3_000),
         "succeeded: done: a:early",
         "the end of a job behind the delayed one"
       )
       const [long] = yield* kit.enqueue(work, "a:long")
       // due before this one, while the head still runs
-      yield* kit.elapse(1_200)
+      yield* kit.elapse(4_200)
       const [late] = yield* kit.enqueue(work, "a:late")
+      yield* gate.open
       yield* kit.within(3_000, Effect.forEach([delayed, long!, late!], (job) => job.await), "the end of all jobs")
       Check.equal(kit.journal.starts, ["a:early", "a:long", "a:delayed", "a:late"], "the runs")
       insistOnTurns(kit)

@@ -156,13 +156,16 @@ export const cases: ReadonlyArray<Case> = [
 
   define("an attempt within its timeout is left alone, although others time out", (kit) =>
     Effect.gen(function*() {
-      const work = kit.work({ timeout: 1_000, maxAttempts: 1 })
-      yield* kit.worker(work, (run) => run.job === "slow" ? Effect.never : Effect.andThen(Effect.sleep(800), done(run)))
+      const work = kit.work({ timeout: 4_000, maxAttempts: 1 })
+      yield* kit.worker(
+        work,
+        (run) => run.job === "slow" ? Effect.never : Effect.andThen(Effect.sleep(2_500), done(run))
+      )
       const [slow] = yield* kit.enqueue(work, "slow")
-      yield* kit.elapse(400)
+      yield* kit.elapse(2_000)
       const [fast] = yield* kit.enqueue(work, "fast")
       Check.equal(
-        [yield* kit.outcome(slow!), yield* kit.outcome(fast!)],
+        [yield* kit.outcome(slow!, 4_000), yield* kit.outcome(fast!, 3_000)],
         ["JobFailed: TimedOut", "succeeded: done: fast"],
         "the ends"
       )

@@ -135,7 +135,7 @@ export const cases: ReadonlyArray<Case> = [
 
   define("a job that started before its expiry may finish after it", (kit) =>
     Effect.gen(function*() {
-      const work = kit.work({ expiresIn: 1_000 })
+      const work = kit.work({ expiresIn: 2_000 })
       yield* kit.worker(work, (run) => Effect.andThen(Effect.sleep(2_500), done(run)))
       const [job] = yield* kit.enqueue(work, "one")
       yield* kit.started("one")

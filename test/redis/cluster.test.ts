@@ -2,9 +2,17 @@
  * A Redis Cluster of three masters and three replicas that loses masters and
  * moves slots while jobs flow.
  */
+import { Transport } from "@troupe/core/Transport"
 import * as RedisTransport from "@troupe/transport-redis/RedisTransport"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as Layer from "effect/Layer"
+import * as References from "effect/References"
+import { Cluster } from "ioredis"
 import { afterAll, beforeAll, expect, test } from "vitest"
 import { type ClusterServer, type RedisCluster, startCluster } from "../servers/cluster.ts"
+import { startProxy } from "../servers/proxy.ts"
+import { roundTrip } from "./roundTrip.ts"
 import { survive } from "./survive.ts"
 
 let cluster: RedisCluster
@@ -35,32 +43,65 @@ interface Scene {
   readonly master: ClusterServer
 }
 
-const fault = (name: string, strike: (scene: Scene) => Promise<unknown>, before?: number) =>
+/** `pause`: ms that the first queue may stand still. */
+const fault = (
+  name: string,
+  pause: number,
+  strike: (scene: Scene) => Promise<unknown>,
+  after: (scene: Scene) => Promise<unknown> = () => Promise.resolve()
+) =>
   test(name, async () => {
     const queues = await spread()
     const slot = await cluster.slotOf(`{${queues[0]}}`)
     const master = await cluster.ownerOf(slot)
-    await survive({
+    const scene = { queues, slot, master }
+    const survived = await survive({
       // not all of the servers, and one that is no master
       transport: RedisTransport.layer({ nodes: cluster.nodes.slice(1, 4), patience: "3 seconds" }),
       queues,
-      strike: () => strike({ queues, slot, master }),
-      ...(before === undefined ? {} : { before })
+      strike: () => strike(scene)
     })
+    await after(scene)
     await cluster.whenReady()
+    expect(survived.pause).toBeLessThan(pause)
   }, 60_000)
+
+test("an existing cluster client is copied", async () => {
+  const client = new Cluster(cluster.nodes.slice(0, 1), { redisOptions: { connectionName: "application" } })
+  expect(await roundTrip({ client })).toBe(42)
+  expect(await client.set("still", "there")).toBe("OK")
+  client.disconnect()
+  expect(await roundTrip({ client: new Cluster([cluster.nodes[0]!.port], { lazyConnect: true }) })).toBe(42)
+})
+
+test("servers are reached under other addresses than they have themselves", async () => {
+  const proxies = await Promise.all(cluster.nodes.map(({ port }) => startProxy(port)))
+  const outside = cluster.nodes.map(({ host, port }, n) =>
+    [`${host}:${port}`, { host, port: proxies[n]!.port }] as const
+  )
+  const natMap = Object.fromEntries(outside)
+  const running = Effect.runFork(
+    Layer.launch(RedisTransport.layer({ nodes: [`127.0.0.1:${proxies[0]!.port}`], natMap })).pipe(
+      Effect.provide(Layer.succeed(References.MinimumLogLevel, "None"))
+    )
+  )
+  // a connection to every master, and one for subscriptions
+  await expect.poll(() => proxies.reduce((sum, proxy) => sum + proxy.connections(), 0), { timeout: 5_000 }).toBe(4)
+  await Effect.runPromise(Fiber.interrupt(running))
+  expect(await roundTrip({ nodes: [`127.0.0.1:${proxies[0]!.port}`], natMap: (key) => natMap[key] ?? null })).toBe(42)
+  await Promise.all(proxies.map((proxy) => proxy.close()))
+})
 
 /** Until somebody else has the slot. */
 const replaced = (slot: number, master: ClusterServer) =>
   expect.poll(() => cluster.ownerOf(slot), { timeout: 15_000 }).not.toBe(master)
 
-fault("a master is killed and its replica takes over", async ({ master, slot }) => {
+fault("a master is killed and its replica takes over", 10_000, async ({ master, slot }) => {
   await master.kill()
   await replaced(slot, master)
-  await master.restart()
-})
+}, ({ master }) => master.restart())
 
-fault("a master stands still, is replaced and wakes up", async ({ master, slot }) => {
+fault("a master stands still, is replaced and wakes up", 10_000, async ({ master, slot }) => {
   master.signal("SIGSTOP")
   await replaced(slot, master)
   // what it has taken meanwhile is lost: nobody may take its answer for one
@@ -68,7 +109,7 @@ fault("a master stands still, is replaced and wakes up", async ({ master, slot }
   master.signal("SIGCONT")
 })
 
-fault("a replica takes over by hand and the master lives on", async ({ master, slot }) => {
+fault("a replica takes over by hand and the master lives on", 2_000, async ({ master, slot }) => {
   const replica = await cluster.replicaOf(master)
   await replica.admin.call("CLUSTER", "FAILOVER")
   await replaced(slot, master)
@@ -76,11 +117,41 @@ fault("a replica takes over by hand and the master lives on", async ({ master, s
 
 const other = async (master: ClusterServer) => (await cluster.masters()).find((server) => server !== master)!
 
-fault("the slot of a queue moves to another master", async ({ master, slot }) => {
+fault("the slot of a queue moves to another master", 2_000, async ({ master, slot }) => {
   await cluster.move(slot, await other(master))
 })
 
-fault("a slot is half moved for longer than a lease", async ({ master, slot }) => {
-  let keys = 0
-  await cluster.move(slot, await other(master), () => pause(++keys === 5 ? 2_500 : 0))
+fault("a slot is half moved for longer than a lease", 6_000, async ({ master, slot }) => {
+  let batches = 0
+  await cluster.move(slot, await other(master), () => pause(++batches === 5 ? 2_500 : 0))
 })
+
+test("the server of the subscriptions is killed: messages arrive over another one", async () => {
+  const topic = ["topic", "of", "subscriptions"] as const
+  const heard: Array<string> = []
+  const program = Effect.gen(function*() {
+    const { bus } = yield* Transport
+    yield* bus.subscribe(topic, ({ bytes }) => heard.push(Buffer.from(bytes).toString()))
+    const connected = yield* Effect.promise(async () => {
+      for (const server of cluster.servers) {
+        if (String(await server.admin.client("LIST")).includes("name=troupe-subscriber")) return server
+      }
+      throw new Error("no server has the subscriptions")
+    })
+    yield* Effect.promise(() => connected.kill())
+    // what is published before it is heard again is lost
+    for (let n = 0; n < 200 && heard.length === 0; n++) {
+      yield* Effect.ignore(bus.publish(topic, Buffer.from("heard")))
+      yield* Effect.sleep(100)
+    }
+    yield* Effect.promise(() => connected.restart())
+  })
+  await Effect.runPromise(
+    Effect.scoped(program).pipe(
+      Effect.provide(RedisTransport.layer({ nodes: cluster.nodes.slice(0, 1) })),
+      Effect.provide(Layer.succeed(References.MinimumLogLevel, "None"))
+    )
+  )
+  expect(heard).toContain("heard")
+  await cluster.whenReady()
+}, 60_000)

@@ -10,6 +10,7 @@ import { Redis } from "ioredis"
 import { afterAll, beforeAll, expect, test } from "vitest"
 import type { RedisServer } from "../servers/redis.ts"
 import { type SentinelSetup, startSentinel } from "../servers/sentinel.ts"
+import { refusal, roundTrip } from "./roundTrip.ts"
 import { survive } from "./survive.ts"
 
 const passwords = { password: "of-the-servers", sentinelPassword: "of-the-Sentinels" }
@@ -48,11 +49,36 @@ for (
   )
 }
 
+test("wrong passwords, and a Sentinel in place of its master, are refused in one line", async () => {
+  const { name, sentinels } = setup
+  const check = "check user name, password and ACL."
+  const { password, sentinelPassword } = passwords
+  expect(await refusal({ sentinels, name, sentinelPassword: "wrong", options: { password } })).toContain(check)
+  expect(await refusal({ sentinels, name, options: { password } })).toContain(check)
+  expect(await refusal({ sentinels, name, sentinelPassword, options: { password: "wrong" } })).toContain(check)
+  expect(await refusal({ url: `redis://:${sentinelPassword}@127.0.0.1:${sentinels[0]!.port}` })).toBe(
+    "The broker refused to start: the server is a Sentinel: give `sentinels` and `name`."
+  )
+})
+
+test("an existing client of a Sentinel setup is copied", async () => {
+  const client = new Redis({
+    sentinels: setup.sentinels.map(({ host, port }) => ({ host, port })),
+    name: setup.name,
+    lazyConnect: true,
+    ...passwords
+  })
+  expect(await roundTrip({ client })).toBe(42)
+  client.disconnect()
+})
+
 const pause = (milliseconds: number) => new Promise<void>((resolve) => setTimeout(resolve, milliseconds))
 
 /** With Sentinels of its own: a server that was a master is a replica for them only after a while. */
 const fault = (
   name: string,
+  /** ms that the first queue may stand still. */
+  pause: number,
   strike: (setup: SentinelSetup, master: RedisServer) => Promise<unknown>,
   before?: number
 ) =>
@@ -60,7 +86,7 @@ const fault = (
     const own = await startSentinel(passwords)
     const master = await own.master()
     try {
-      await survive({
+      const survived = await survive({
         transport: transport(own),
         queues: ["one", "two", "three"],
         strike: async () => {
@@ -69,14 +95,15 @@ const fault = (
         },
         ...(before === undefined ? {} : { before })
       })
+      expect(survived.pause).toBeLessThan(pause)
     } finally {
       await own.stop()
     }
   }, 60_000)
 
-fault("the master is killed and the replica takes over", (_, master) => master.kill())
+fault("the master is killed and the replica takes over", 15_000, (_, master) => master.kill())
 
-fault("the master stands still, is replaced and wakes up", async (own, master) => {
+fault("the master stands still, is replaced and wakes up", 15_000, async (own, master) => {
   master.signal("SIGSTOP")
   await expect.poll(() => own.master(), { timeout: 20_000 }).not.toBe(master)
   // what it has taken meanwhile is lost: nobody may take its answer for one
@@ -84,7 +111,7 @@ fault("the master stands still, is replaced and wakes up", async (own, master) =
   master.signal("SIGCONT")
 })
 
-fault("the master becomes a replica and lives on", async (own, master) => {
+fault("the master becomes a replica and lives on", 6_000, async (own, master) => {
   // what a master takes while its replica is promoted is lost: here is nothing of that kind
   const server = new Redis({ port: master.port, password: passwords.password })
   await server.wait(1, 5_000).finally(() => server.disconnect())

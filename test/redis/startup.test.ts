@@ -8,8 +8,6 @@ import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as References from "effect/References"
-import { Redis } from "ioredis"
-import { join } from "node:path"
 import { afterEach, expect, test } from "vitest"
 import { startProxy } from "../servers/proxy.ts"
 import { freePort, type RedisServer, startRedis } from "../servers/redis.ts"
@@ -75,21 +73,6 @@ test("a server that is not up yet is waited for", async () => {
   expect(asking.pollUnsafe()).toBe(undefined)
   await server.restart()
   expect(await Effect.runPromise(Fiber.join(asking))).toBeGreaterThan(0)
-})
-
-test("a unix socket, a database number, an existing client and an ACL user with few rights work", async () => {
-  const server = await start()
-  const directory = server.directory
-  const socket = join(directory, "redis.sock")
-  const local = await start("--unixsocket", socket)
-  expect(await Effect.runPromise(ask({ options: { path: socket } }))).toBeGreaterThan(0)
-  expect(await Effect.runPromise(ask({ url: `redis://127.0.0.1:${local.port}/3` }))).toBeGreaterThan(0)
-  const client = new Redis(local.url)
-  expect(await Effect.runPromise(ask({ client }))).toBeGreaterThan(0)
-  expect(await client.ping()).toBe("PONG")
-  await client.call("ACL", "SETUSER", "troupe", "on", ">secret", "~troupe:*", "&troupe:*", ...RedisTransport.acl)
-  client.disconnect()
-  expect(await Effect.runPromise(ask({ url: `redis://troupe:secret@127.0.0.1:${local.port}` }))).toBeGreaterThan(0)
 })
 
 test("layerConfig reads TROUPE_REDIS_URL, then REDIS_URL", async () => {

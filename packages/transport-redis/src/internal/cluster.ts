@@ -188,7 +188,9 @@ export class ClusterLink extends Dispatcher {
       onError: (error) => {
         this.askAt = this.now() + askEvery.ill
         if (error.reason._tag !== "Refused") return
-        for (const callback of this.onRefused) callback(error)
+        const isNone = error.reason.description.includes("cluster support disabled")
+        const refusal = isNone ? Errors.refused("to start", "the server is in no cluster: give `url`") : error
+        for (const callback of this.onRefused) callback(refusal)
       }
     }
     this.begin(request, -1, node.wire)

@@ -9,6 +9,13 @@ import { connect as connectTls } from "node:tls"
 import * as Errors from "./errors.ts"
 import type { Address, Target } from "./target.ts"
 
+/** Unless the user says otherwise. */
+const defaults: RedisOptions = {
+  // ms until a server, or a Sentinel, that does not answer is given up
+  connectTimeout: 5_000,
+  sentinelCommandTimeout: 2_000
+}
+
 /** What every connection of ours is opened with, whatever the user says. */
 const ours: RedisOptions & { replyMapping: "legacy" } = {
   // scripts and streams answer in the shapes of protocol 2
@@ -61,13 +68,13 @@ export const open = (target: Followed, name: string, follows = false): Redis => 
     sentinelReconnectStrategy: () => 5_000
   }
   if (target._tag === "Client") return silenced(target.client.duplicate(options))
-  const all = { ...target.options, ...options }
+  const all = { ...defaults, ...target.options, ...options }
   return silenced(target.url === undefined ? new Redis(all) : new Redis(target.url, all))
 }
 
 /** To one server of a cluster. */
 export const openAt = ({ host, port }: Address, options: RedisOptions, name: string): Redis =>
-  silenced(new Redis({ ...options, ...ours, connectionName: `troupe-${name}`, host, port }))
+  silenced(new Redis({ ...defaults, ...options, ...ours, connectionName: `troupe-${name}`, host, port }))
 
 /** A connection that goes where it should each time that it is opened. */
 export interface Roaming {
@@ -97,7 +104,13 @@ export const openRoaming = (next: () => Address, options: RedisOptions, name: st
       return stream
     }
   }
-  const redis = new Redis({ ...options, ...ours, connectionName: `troupe-${name}`, Connector: RoamingConnector })
+  const redis = new Redis({
+    ...defaults,
+    ...options,
+    ...ours,
+    connectionName: `troupe-${name}`,
+    Connector: RoamingConnector
+  })
   return { redis: silenced(redis), address: () => address }
 }
 

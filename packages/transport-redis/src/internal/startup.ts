@@ -51,7 +51,6 @@ const evicting = (info: Info): string | undefined => {
 /** What is wrong with where the options lead; `undefined` if nothing is. */
 const misplaced = (info: Info, isCluster: boolean): string | undefined => {
   if (info.get("redis_mode") === "sentinel") return "the server is a Sentinel: give `sentinels` and `name`"
-  if (isCluster && info.get("cluster_enabled") === "0") return "the server is in no cluster: give `url`, not `nodes`"
   if (!isCluster && info.get("cluster_enabled") === "1") return "the server is part of a cluster: give `nodes`"
   return undefined
 }

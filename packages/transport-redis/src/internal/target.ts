@@ -117,7 +117,7 @@ const addresses = (
   given.length === 0
     ? wrong(`\`${what}\` is empty: name at least one`)
     : Effect.forEach(given, (one) => {
-      if (typeof one !== "string") return Effect.succeed(one)
+      if (typeof one !== "string") return Effect.succeed({ host: one.host, port: one.port })
       const address = parse(one, defaultPort)
       // what stands before an @ may be a password
       return address === undefined
@@ -146,9 +146,6 @@ const sentinel = Effect.fnUntraced(function*(given: SentinelOptions): Effect.fn.
     _tag: "Single",
     url: undefined,
     options: {
-      // a Sentinel that does not answer must not keep us from the next one
-      connectTimeout: 5_000,
-      sentinelCommandTimeout: 2_000,
       updateSentinels: true,
       ...options,
       ...(options.tls === undefined ? {} : { enableTLSForSentinelMode: true }),

@@ -112,7 +112,7 @@ export class Wire {
     if (this.ready && !this.closed) {
       this.lostAt = this.owner.now()
       this.owner.fork(Effect.logWarning(`The ${this.name} connection to Redis is lost, connecting again`))
-    }
+    } else this.note(new Error("it was closed before it was ready"))
     this.ready = false
     const cut = [...this.inFlight]
     this.inFlight.clear()

@@ -6,7 +6,7 @@ import { afterAll, describe, expect, it } from "vitest"
 const program = join(import.meta.dirname, "program.ts")
 
 /** Generous: nothing here waits for it unless something is wrong. */
-const patience = 20_000
+const patience = 60_000
 
 const children = new Set<ChildProcess>()
 afterAll(() => {
@@ -89,7 +89,7 @@ const errors = (logged: string) =>
   logged.split("\n").filter((line) => line.includes("ERROR")).map((line) => line.replace(/^.*ERROR \([^)]*\): /, ""))
 
 describe.concurrent("runMain", () => {
-  it("an idle worker keeps the process alive; a signal ends it", { timeout: 30_000 }, async () => {
+  it("an idle worker keeps the process alive; a signal ends it", { timeout: 150_000 }, async () => {
     const running = new Running("idle")
     await running.logs("started on transport \"memory\"")
     await running.ticks(5)
@@ -101,7 +101,7 @@ describe.concurrent("runMain", () => {
 
   it(
     "the first signal lets running handlers finish, then releases what their Layers hold",
-    { timeout: 30_000 },
+    { timeout: 150_000 },
     async () => {
       for (const signal of ["SIGTERM", "SIGINT"] as const) {
         const running = new Running("short")
@@ -120,7 +120,7 @@ describe.concurrent("runMain", () => {
     }
   )
 
-  it("a grace period that ends releases the jobs: still 0", { timeout: 30_000 }, async () => {
+  it("a grace period that ends releases the jobs: still 0", { timeout: 150_000 }, async () => {
     const running = new Running("released")
     await running.says("started endless")
     running.signal("SIGTERM")
@@ -141,7 +141,7 @@ describe.concurrent("runMain", () => {
       130
     ]] as const
   ) {
-    it(`${first} and then ${second} stops now, finalizers run: ${code}`, { timeout: 30_000 }, async () => {
+    it(`${first} and then ${second} stops now, finalizers run: ${code}`, { timeout: 150_000 }, async () => {
       const running = new Running("endless")
       await running.says("started endless")
       running.signal(first)
@@ -159,7 +159,7 @@ describe.concurrent("runMain", () => {
     })
   }
 
-  it("a signal that comes twice in the same moment is one, as under npm", { timeout: 30_000 }, async () => {
+  it("a signal that comes twice in the same moment is one, as under npm", { timeout: 150_000 }, async () => {
     const running = new Running("short")
     await running.says("started short")
     // of two kinds: the system may merge two of one kind
@@ -169,7 +169,7 @@ describe.concurrent("runMain", () => {
     expect(running.lines).toContain("finished short")
   })
 
-  it("a signal while Layers build stops the build and releases what was acquired", { timeout: 30_000 }, async () => {
+  it("a signal while Layers build stops the build and releases what was acquired", { timeout: 150_000 }, async () => {
     const running = new Running("building")
     await running.says("building")
     running.signal("SIGTERM")
@@ -180,7 +180,7 @@ describe.concurrent("runMain", () => {
   })
 
   for (const mode of ["stuckFinalizer", "stuckHandler", "buildingStuck"]) {
-    it(`${mode}: the second signal ends the process within 5 seconds`, { timeout: 40_000 }, async () => {
+    it(`${mode}: the second signal ends the process within 5 seconds`, { timeout: 150_000 }, async () => {
       const running = new Running(mode)
       await running.says(mode === "buildingStuck" ? "building" : "started")
       running.signal("SIGTERM")
@@ -194,7 +194,7 @@ describe.concurrent("runMain", () => {
     })
   }
 
-  it("a third signal does not wait for anything", { timeout: 30_000 }, async () => {
+  it("a third signal does not wait for anything", { timeout: 150_000 }, async () => {
     const running = new Running("stuckHandler")
     await running.says("started stuck")
     running.signal("SIGTERM")
@@ -209,7 +209,7 @@ describe.concurrent("runMain", () => {
 
   it(
     "a Layer that fails: 1, one line with the cause, and what was acquired is released",
-    { timeout: 30_000 },
+    { timeout: 150_000 },
     async () => {
       const running = new Running("failing")
       expect(await running.end()).toBe(1)
@@ -221,7 +221,7 @@ describe.concurrent("runMain", () => {
     }
   )
 
-  it("an option that is wrong, in code or in the environment: 1 and one line", { timeout: 30_000 }, async () => {
+  it("an option that is wrong, in code or in the environment: 1 and one line", { timeout: 150_000 }, async () => {
     const inCode = new Running("invalid")
     expect(await inCode.end()).toBe(1)
     expect(errors(inCode.logged)).toEqual([
@@ -235,20 +235,20 @@ describe.concurrent("runMain", () => {
     expect(inEnvironment.logged.trim().split("\n")).toHaveLength(1)
   })
 
-  it("a bug in a Layer: 1, with the place", { timeout: 30_000 }, async () => {
+  it("a bug in a Layer: 1, with the place", { timeout: 150_000 }, async () => {
     const running = new Running("defect")
     expect(await running.end()).toBe(1)
     expect(errors(running.logged)[0]).toBe("Failed to start: a bug in a Layer")
     expect(running.logged).toContain("program.ts")
   })
 
-  it("a Layer that interrupts itself did not start: 1", { timeout: 30_000 }, async () => {
+  it("a Layer that interrupts itself did not start: 1", { timeout: 150_000 }, async () => {
     const running = new Running("interrupted")
     expect(await running.end()).toBe(1)
     expect(errors(running.logged)[0]).toContain("Failed to start: ")
   })
 
-  it("a finalizer that fails: 1, and it says so", { timeout: 30_000 }, async () => {
+  it("a finalizer that fails: 1, and it says so", { timeout: 150_000 }, async () => {
     const running = new Running("failingFinalizer")
     await running.says("started endless")
     running.signal("SIGTERM")
@@ -257,7 +257,7 @@ describe.concurrent("runMain", () => {
     expect(running.lines).toContain("left: 1 queued, 0 running")
   })
 
-  it("nobody reads its output any more: it works on, and drains", { timeout: 30_000 }, async () => {
+  it("nobody reads its output any more: it works on, and drains", { timeout: 150_000 }, async () => {
     const running = new Running("talking")
     await running.says("logged")
     running.child.stdout!.destroy()

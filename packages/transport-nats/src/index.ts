@@ -1,0 +1,4 @@
+/**
+ * Troupe on NATS JetStream.
+ */
+export * as NatsTransport from "./NatsTransport.ts"

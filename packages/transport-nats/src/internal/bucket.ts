@@ -1,0 +1,157 @@
+/**
+ * The due times of one bucket in the hands of one worker, which puts every job
+ * in its queue when its time has come. If two workers hold a bucket for a while,
+ * the second publication of a job adds nothing.
+ */
+import type { TransportError } from "@troupe/core/TransportError"
+import * as Effect from "effect/Effect"
+import type * as Latch from "effect/Latch"
+import type { Scope } from "effect/Scope"
+import type { Context } from "./context.ts"
+import { Heap } from "./heap.ts"
+import * as Names from "./names.ts"
+import * as Publications from "./publications.ts"
+import { standing } from "./rows.ts"
+import type { Puller, PullEvent } from "./streams.ts"
+
+interface Due extends Names.Due {
+  readonly reply: string
+}
+
+/** Due times per request: they are small. */
+const loading = 1_000
+
+/** Jobs that are put in the queue at once. */
+const maxBatch = 512
+
+/** ms after its end that a bucket stays open for late comers. */
+const grace = 10_000
+
+/** ms that a due time may stay with whoever loaded it. */
+const ackWait = Names.bucketWidth + 300_000
+
+/** ms between two signs of life of a waiting request. */
+const heartbeat = 5_000
+
+/** ms between two looks at whether the bucket is over. */
+const idle = 1_000
+
+/** ms before what failed is tried again. */
+const pause = 250
+
+export class Bucket {
+  private readonly context: Context
+  private readonly names: Names.QueueNames
+  private readonly number: number
+  private readonly due = new Heap<Due>((a, b) => a.dueAt < b.dueAt)
+  private readonly changed: Latch.Latch
+  private puller: Puller | undefined = undefined
+  private isStale = false
+
+  constructor(context: Context, names: Names.QueueNames, number: number, changed: Latch.Latch) {
+    this.context = context
+    this.names = names
+    this.number = number
+    this.changed = changed
+  }
+
+  private get consumer(): string {
+    return Names.bucketConsumer(this.number)
+  }
+
+  /** Returns when the bucket is over. */
+  readonly run: Effect.Effect<void, TransportError> = Effect.suspend(() =>
+    Effect.scoped(Effect.gen({ self: this }, function*() {
+      yield* this.context.streams.onReconnect(() => this.reload())
+      while (true) {
+        // what another worker, or we before a reconnection, had loaded comes once more
+        this.isStale = false
+        const isOver = yield* Effect.scoped(this.hold)
+        if (isOver) return
+      }
+    }))
+  )
+
+  /** A message may have been lost with the connection. */
+  private reload(): void {
+    this.isStale = true
+    this.changed.openUnsafe()
+  }
+
+  private readonly hold: Effect.Effect<boolean, TransportError, Scope> = Effect.gen({ self: this }, function*() {
+    const { context, names } = this
+    const { streams } = context
+    this.due.clear()
+    yield* streams.deleteConsumer(names.delays, this.consumer)
+    const filter = Names.dues(names, this.number)
+    yield* streams.ensureConsumer({ stream: names.delays, name: this.consumer, filter, ackWait })
+    this.puller = yield* streams.puller(names.delays, this.consumer, heartbeat, (event) => this.onEvent(event))
+    this.puller.request({ batch: loading, wait: true })
+    const end = (this.number + 1) * Names.bucketWidth + grace
+    while (!this.isStale) {
+      this.changed.closeUnsafe()
+      const now = context.clock.now()
+      const batch = this.takeDue(now)
+      if (batch.length > 0) {
+        const done = yield* Effect.exit(this.promote(batch))
+        if (done._tag === "Success") continue
+        for (const one of batch) this.due.push(one)
+        yield* Effect.sleep(pause)
+        continue
+      }
+      if (now > end && this.due.size === 0 && (yield* this.isOver)) return true
+      const wait = Math.min(idle, (this.due.peek()?.dueAt ?? Infinity) - now)
+      yield* Effect.timeoutOption(this.changed.await, Math.max(1, wait))
+    }
+    return false
+  })
+
+  private onEvent(event: PullEvent): void {
+    if (event._tag === "End") {
+      this.puller?.request({ batch: loading, wait: true })
+      return
+    }
+    const due = Names.parseDue(this.names, event.message.subject)
+    const first = this.due.peek()
+    this.due.push({ ...due, reply: event.message.reply })
+    if (first === undefined || due.dueAt < first.dueAt) this.changed.openUnsafe()
+  }
+
+  private takeDue(now: number): ReadonlyArray<Due> {
+    const batch: Array<Due> = []
+    for (let one = this.due.peek(); one !== undefined && one.dueAt <= now; one = this.due.peek()) {
+      if (batch.length === maxBatch) break
+      batch.push(one)
+      this.due.pop()
+    }
+    return batch
+  }
+
+  private readonly promote = Effect.fnUntraced({ self: this }, function*(
+    batch: ReadonlyArray<Due>
+  ): Effect.fn.Return<void, TransportError> {
+    const { names } = this
+    const { publisher, rows, streams } = this.context
+    const found = yield* rows.read(names, batch.map(({ id }) => id))
+    const jobs = batch.flatMap(({ auth }, index) => {
+      const state = standing(found[index]!, auth)
+      return state._tag === "current" && state.row !== undefined ? [Publications.ofRow(state.row)] : []
+    })
+    // one that does not fit now must not hold up the others
+    const errors = yield* publisher.publish(names, jobs)
+    const refused = new Set(jobs.filter((_, index) => errors[index] !== undefined).map(({ auth }) => auth))
+    const done = batch.filter(({ auth }) => !refused.has(auth))
+    yield* streams.acknowledge(done.map(({ reply }) => reply), { _tag: "Done" })
+    if (refused.size === 0) return
+    for (const one of batch) if (refused.has(one.auth)) this.due.push(one)
+    yield* Effect.sleep(pause)
+  })
+
+  private readonly isOver: Effect.Effect<boolean, TransportError> = Effect.gen({ self: this }, function*() {
+    const { context, names } = this
+    const left = yield* context.streams.next(names.delays, Names.dues(names, this.number), 1)
+    if (left !== undefined) return false
+    yield* context.streams.deleteConsumer(names.delays, this.consumer)
+    return true
+  })
+}

@@ -1,0 +1,250 @@
+/**
+ * A connection that repeats what can be repeated.
+ *
+ * A request waits while the server is away, is sent again when its answer does
+ * not come, and fails with `Unavailable` after `patience`. Nothing is sent after
+ * that: no request runs behind the back of whoever gave it up.
+ */
+import { createInbox, errors, type Msg, type NatsConnection, type Subscription } from "@nats-io/transport-node"
+import type { TransportError } from "@troupe/core/TransportError"
+import * as Clock from "effect/Clock"
+import type * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import type { Scope } from "effect/Scope"
+import * as Errors from "./errors.ts"
+import * as Headers from "./headers.ts"
+
+/** What the caller makes of an answer: nothing more to do, or a reason to ask again. */
+export type Verdict = undefined | { readonly again: string }
+
+export interface Request {
+  /** For errors. */
+  readonly operation: string
+  readonly subject: string
+  readonly bytes: Uint8Array
+  readonly headers: Buffer | undefined
+  readonly onReply: (reply: Msg) => Verdict
+  readonly onError: (error: TransportError) => void
+}
+
+interface Sent {
+  readonly request: Request
+  readonly token: string
+  /** No later than this it is answered or fails, ms. */
+  readonly deadline: number
+  /** When it is sent again without an answer, ms. */
+  againAt: number
+  tries: number
+  trouble: string
+}
+
+/** ms between two looks at what takes too long. */
+const watchEvery = 50
+
+/** ms without an answer after which a request is sent again. */
+const silence = 4_000
+
+const slowest = 500
+
+export class Link {
+  readonly connection: NatsConnection
+  readonly patience: number
+  private readonly inbox: string
+  private readonly inboxPrefix: string | undefined
+  private readonly clock: Clock.Clock
+  private readonly fork: <A, E>(effect: Effect.Effect<A, E>) => void
+  private readonly pending = new Map<string, Sent>()
+  private readonly replies: Subscription
+  private count = 0
+  private ready = true
+  private closed = false
+  private lostAt: number | undefined = undefined
+  readonly onReconnect = new Set<() => void>()
+
+  constructor(options: {
+    readonly connection: NatsConnection
+    readonly inboxPrefix: string | undefined
+    readonly patience: number
+    readonly context: Context.Context<never>
+    readonly clock: Clock.Clock
+  }) {
+    this.connection = options.connection
+    this.patience = options.patience
+    this.clock = options.clock
+    const fork = Effect.runForkWith(options.context)
+    this.fork = (effect) => void fork(effect)
+    this.inboxPrefix = options.inboxPrefix
+    this.inbox = this.newInbox()
+    const from = this.inbox.length + 1
+    this.replies = this.connection.subscribe(`${this.inbox}.*`, {
+      callback: (_error, reply) => {
+        const sent = this.pending.get(reply.subject.slice(from))
+        if (sent !== undefined) this.receive(sent, reply)
+      }
+    })
+    void this.follow()
+  }
+
+  now(): number {
+    return this.clock.currentTimeMillisUnsafe()
+  }
+
+  /** Nobody else listens to it: the server must see when we do not any more. */
+  newInbox(): string {
+    return createInbox(this.inboxPrefix)
+  }
+
+  get isReady(): boolean {
+    return this.ready
+  }
+
+  /** Whether the server says that nobody listens on the subject of the request. */
+  static isUnheard(reply: Msg): boolean {
+    return reply.data.length === 0 && reply.headers?.code === 503
+  }
+
+  request(request: Request): void {
+    const now = this.now()
+    const token = (this.count++).toString(36)
+    const sent: Sent = { request, token, deadline: now + this.patience, againAt: Infinity, tries: 0, trouble: "" }
+    if (this.closed) return request.onError(Errors.unavailable(request.operation, "the transport is closed"))
+    this.pending.set(token, sent)
+    if (this.ready) this.send(sent, now)
+    else sent.trouble = "the connection is away"
+  }
+
+  private send(sent: Sent, now: number): void {
+    const { bytes, headers, operation, subject } = sent.request
+    sent.tries++
+    sent.againAt = now + silence
+    const reply = `${this.inbox}.${sent.token}`
+    try {
+      this.connection.publish(
+        subject,
+        bytes,
+        headers === undefined ? { reply } : { reply, headers: Headers.wrap(headers) }
+      )
+    } catch (error) {
+      if (error instanceof errors.InvalidArgumentError || error instanceof errors.InvalidSubjectError) {
+        return this.fail(sent, Errors.refused(operation, error.message, error))
+      }
+      // closed or draining: others say so to the user
+      sent.trouble = error instanceof Error ? error.message : String(error)
+    }
+  }
+
+  private receive(sent: Sent, reply: Msg): void {
+    const verdict = Link.isUnheard(reply)
+      ? { again: "JetStream is not there, or has no leader" }
+      : this.judge(sent, reply)
+    if (verdict === undefined) {
+      this.pending.delete(sent.token)
+      return
+    }
+    sent.trouble = verdict.again
+    sent.againAt = this.now() + Math.min(slowest, 25 * 2 ** Math.min(sent.tries, 6))
+  }
+
+  private judge(sent: Sent, reply: Msg): Verdict {
+    try {
+      return sent.request.onReply(reply)
+    } catch (error) {
+      this.fail(sent, Errors.refused(sent.request.operation, `the answer cannot be read: ${String(error)}`, error))
+      return undefined
+    }
+  }
+
+  private fail(sent: Sent, error: TransportError): void {
+    if (this.pending.delete(sent.token)) sent.request.onError(error)
+  }
+
+  /** Nobody waits for it any more. */
+  private sweep(): void {
+    if (this.pending.size === 0) return
+    const now = this.now()
+    for (const sent of Array.from(this.pending.values())) {
+      if (now >= sent.deadline) {
+        const trouble = sent.trouble === "" ? "no answer" : sent.trouble
+        this.fail(sent, Errors.unavailable(sent.request.operation, `${trouble} for ${this.patience} ms`))
+      } else if (this.ready && now >= sent.againAt) {
+        this.send(sent, now)
+      }
+    }
+  }
+
+  readonly watching: Effect.Effect<never> = Effect.forever(
+    Effect.andThen(Effect.sleep(watchEvery), Effect.sync(() => this.sweep()))
+  )
+
+  private async follow(): Promise<void> {
+    for await (const status of this.connection.status()) {
+      switch (status.type) {
+        case "disconnect":
+          this.lost()
+          break
+        case "reconnect":
+          this.back()
+          break
+        case "error":
+          this.complain(status.error)
+          break
+      }
+    }
+  }
+
+  private lost(): void {
+    if (!this.ready || this.closed) return
+    this.ready = false
+    this.lostAt = this.now()
+    this.fork(Effect.logWarning("The connection to NATS is lost, connecting again"))
+  }
+
+  private back(): void {
+    if (this.closed) return
+    const now = this.now()
+    if (this.lostAt !== undefined) {
+      this.fork(Effect.logInfo(`The connection to NATS is back after ${Math.round(now - this.lostAt)} ms`))
+    }
+    this.lostAt = undefined
+    this.ready = true
+    for (const sent of Array.from(this.pending.values())) this.send(sent, now)
+    for (const callback of Array.from(this.onReconnect)) callback()
+  }
+
+  private complain(error: Error): void {
+    if (!(error instanceof errors.PermissionViolationError)) return
+    const description = `${error.message}: grant the user this right`
+    for (const sent of Array.from(this.pending.values())) {
+      if (error.operation === "publish" && error.subject === sent.request.subject) {
+        this.fail(sent, Errors.refused(sent.request.operation, description, error))
+      }
+    }
+    if (error.operation === "subscription") this.fork(Effect.logError(`NATS refused a subscription: ${description}`))
+  }
+
+  close(): void {
+    this.closed = true
+    this.replies.unsubscribe()
+    for (const sent of Array.from(this.pending.values())) {
+      this.fail(sent, Errors.unavailable(sent.request.operation, "the transport is closed"))
+    }
+  }
+}
+
+/** The link of a connection, closed with the scope. */
+export const make = Effect.fnUntraced(function*(
+  options: {
+    readonly connection: NatsConnection
+    readonly inboxPrefix: string | undefined
+    readonly patience: number
+  }
+): Effect.fn.Return<Link, never, Scope> {
+  const context = yield* Effect.context<never>()
+  const clock = yield* Clock.Clock
+  const link = yield* Effect.acquireRelease(
+    Effect.sync(() => new Link({ ...options, context, clock })),
+    (link) => Effect.sync(() => link.close())
+  )
+  yield* Effect.forkScoped(link.watching)
+  return link
+})

@@ -1,0 +1,152 @@
+/**
+ * What has to be published so that a job goes on as its row says. Publishing it
+ * again adds nothing: whoever finds a live row may do it.
+ */
+import type * as Envelope from "@troupe/core/Envelope"
+import type { TransportError } from "@troupe/core/TransportError"
+import * as Effect from "effect/Effect"
+import type { BrokerClock } from "./clock.ts"
+import * as Errors from "./errors.ts"
+import * as Names from "./names.ts"
+import type * as Row from "./row.ts"
+import type { Publish, Published, Streams } from "./streams.ts"
+import * as Token from "./token.ts"
+
+/** Asks whoever gets the job to look at its row first: the message may be one too many. */
+export const checkHeader = "Troupe-Check"
+
+/** Of a message in a mailbox: `auth` of the row that let it be published. */
+export const authHeader = "Troupe-Auth"
+
+/** Hand-outs that neither the envelope nor the server counts. */
+export const deliveriesHeader = "Troupe-Deliveries"
+
+const checked = { [checkHeader]: "1" }
+
+const nothing = new Uint8Array(0)
+
+export interface Publication {
+  readonly envelope: Envelope.Envelope
+  readonly bytes: Uint8Array
+  /** 0: there is no row. */
+  readonly auth: number
+  readonly dueAt: number
+  /** The first revision of a keyed job has to join its mailbox; a later one has its place there. */
+  readonly isFirst: boolean
+  /** Published for the first time by whoever wrote the row, or again by whoever found it. */
+  readonly isRepeat: boolean
+}
+
+export const ofRow = (row: Row.Live): Publication => ({
+  envelope: row.envelope,
+  bytes: row.bytes,
+  auth: row.auth,
+  dueAt: row.dueAt,
+  isFirst: row.isFirst,
+  isRepeat: true
+})
+
+/** A job that is due joins its priority. */
+const ready = (names: Names.QueueNames, one: Publication): Publish => {
+  const id = Names.encode(one.envelope.id)
+  return {
+    subject: Names.job(names, one.envelope.priority, id, one.auth),
+    bytes: one.bytes,
+    headers: one.isRepeat ? checked : undefined,
+    messageId: `${id}.${one.auth}`,
+    expected: 0
+  }
+}
+
+/** A keyed job that is due joins its mailbox, and the key wakes. */
+const join = (names: Names.QueueNames, one: Publication, key: string): ReadonlyArray<Publish> => {
+  const wake = Token.wake(names, key)
+  if (!one.isFirst) return [wake]
+  const id = Names.encode(one.envelope.id)
+  const headers = { [authHeader]: String(one.auth) }
+  return [
+    { subject: Names.mailbox(names, key), bytes: one.bytes, headers, messageId: `${id}.${one.auth}` },
+    wake
+  ]
+}
+
+export class Publisher {
+  private readonly streams: Streams
+  private readonly clock: BrokerClock
+  /** Buckets that are known to have an index, by subject, with the time at which they end. */
+  private readonly indexed = new Map<string, number>()
+
+  constructor(streams: Streams, clock: BrokerClock) {
+    this.streams = streams
+    this.clock = clock
+  }
+
+  /** In the order in which they have to be stored. */
+  private messages(names: Names.QueueNames, one: Publication, now: number): ReadonlyArray<Publish> {
+    const key = one.envelope.key === undefined ? undefined : Names.encode(one.envelope.key)
+    // a key keeps its turn while its head waits: the token waits, too
+    if (key !== undefined && (one.dueAt <= now || !one.isFirst)) return join(names, one, key)
+    if (one.dueAt <= now) return [ready(names, one)]
+    const due: Publish = {
+      subject: Names.due(names, one.dueAt, Names.encode(one.envelope.id), one.auth),
+      bytes: nothing,
+      expected: 0
+    }
+    return [...this.index(names, Names.bucketOf(one.dueAt), now), due]
+  }
+
+  private index(names: Names.QueueNames, bucket: number, now: number): ReadonlyArray<Publish> {
+    const subject = Names.index(names, bucket)
+    if ((this.indexed.get(subject) ?? 0) > now) return []
+    for (const [old, end] of this.indexed) if (end <= now) this.indexed.delete(old)
+    this.indexed.set(subject, (bucket + 1) * Names.bucketWidth)
+    return [{ subject, bytes: nothing, expected: 0 }]
+  }
+
+  /** One answer per job: an error if it could not be published. */
+  publish(
+    names: Names.QueueNames,
+    jobs: ReadonlyArray<Publication>
+  ): Effect.Effect<ReadonlyArray<TransportError | undefined>> {
+    const now = this.clock.now()
+    const messages: Array<Publish> = []
+    const ends = jobs.map((one) => {
+      messages.push(...this.messages(names, one, now))
+      return messages.length
+    })
+    return Effect.map(this.streams.publish(messages), (answers) => {
+      let from = 0
+      return ends.map((end) => {
+        const error = failureOf(names, messages, answers, from, end)
+        from = end
+        if (error !== undefined) this.indexed.clear()
+        return error
+      })
+    })
+  }
+
+  /** Fails if one of them could not be published. */
+  publishAll(names: Names.QueueNames, jobs: ReadonlyArray<Publication>): Effect.Effect<void, TransportError> {
+    if (jobs.length === 0) return Effect.void
+    return Effect.flatMap(this.publish(names, jobs), (errors) => {
+      const error = errors.find((one) => one !== undefined)
+      return error === undefined ? Effect.void : Effect.fail(error)
+    })
+  }
+}
+
+const failureOf = (
+  names: Names.QueueNames,
+  messages: ReadonlyArray<Publish>,
+  answers: ReadonlyArray<Published>,
+  from: number,
+  end: number
+): TransportError | undefined => {
+  for (let index = from; index < end; index++) {
+    const answer = answers[index]!
+    // a token is one small message per key: a full stream must not strand the mailbox behind it
+    if (answer._tag === "Full") return Errors.queueFull(names.queue, answer.description)
+    if (answer._tag === "Failed") return answer.error
+  }
+  return undefined
+}

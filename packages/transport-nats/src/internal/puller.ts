@@ -1,0 +1,154 @@
+/**
+ * Pull requests to one consumer, one at a time, on an inbox of their own.
+ */
+import type { Msg, Subscription } from "@nats-io/transport-node"
+import type { TransportError } from "@troupe/core/TransportError"
+import * as Effect from "effect/Effect"
+import type { Scope } from "effect/Scope"
+import type { Link } from "./link.ts"
+import * as Message from "./message.ts"
+import type { Puller, PullEvent } from "./streams.ts"
+
+/** ms that a waiting request lives. */
+const expires = 30_000
+
+/** ms between two signs of life of it. */
+const shortest = 100
+const longest = 5_000
+
+/** ms without an answer after which a request that does not wait is lost. */
+const silence = 2_000
+
+/** ms before the end of a request is told that failed at once. */
+const pause = 250
+
+const nanoseconds = 1_000_000
+
+export const make = (
+  link: Link,
+  stream: string,
+  consumer: string,
+  heartbeat: number,
+  onEvent: (event: PullEvent) => void
+): Effect.Effect<Puller, TransportError, Scope> =>
+  Effect.gen(function*() {
+    const pulls = yield* Effect.acquireRelease(
+      Effect.sync(() =>
+        new Pulls(link, stream, consumer, Math.ceil(Math.min(longest, Math.max(shortest, heartbeat))), onEvent)
+      ),
+      (pulls) => Effect.sync(() => pulls.close())
+    )
+    yield* Effect.forkScoped(pulls.watching)
+    return pulls
+  })
+
+class Pulls implements Puller {
+  private readonly link: Link
+  private readonly subject: string
+  private readonly heartbeat: number
+  private readonly onEvent: (event: PullEvent) => void
+  private subscription: Subscription | undefined = undefined
+  private inbox = ""
+  /** Messages that the request under way may still bring; 0 without one. */
+  private missing = 0
+  private silentUntil = Infinity
+
+  constructor(
+    link: Link,
+    stream: string,
+    consumer: string,
+    heartbeat: number,
+    onEvent: (event: PullEvent) => void
+  ) {
+    this.link = link
+    this.subject = `$JS.API.CONSUMER.MSG.NEXT.${stream}.${consumer}`
+    this.heartbeat = heartbeat
+    this.onEvent = onEvent
+    link.onReconnect.add(this.lost)
+  }
+
+  request({ batch, wait }: { readonly batch: number; readonly wait: boolean }): void {
+    this.open()
+    this.missing = batch
+    const body = wait
+      ? { batch, expires: expires * nanoseconds, idle_heartbeat: this.heartbeat * nanoseconds }
+      : { batch, no_wait: true }
+    this.silentUntil = this.link.now() + (wait ? this.patience : silence)
+    try {
+      this.link.connection.publish(this.subject, Buffer.from(JSON.stringify(body)), { reply: this.inbox })
+    } catch {
+      this.silentUntil = this.link.now() + pause
+    }
+  }
+
+  /** ms without a sign of life after which a waiting request is lost. */
+  private get patience(): number {
+    return Math.max(silence, 2 * this.heartbeat)
+  }
+
+  cancel(): void {
+    this.drop()
+    this.end()
+  }
+
+  private open(): void {
+    if (this.subscription !== undefined) return
+    this.inbox = this.link.newInbox()
+    const subscription = this.link.connection.subscribe(this.inbox, {
+      callback: (error, message) => {
+        if (error === null && this.subscription === subscription) this.receive(message)
+      }
+    })
+    this.subscription = subscription
+  }
+
+  private drop(): void {
+    this.subscription?.unsubscribe()
+    this.subscription = undefined
+  }
+
+  private receive(message: Msg): void {
+    const code = message.headers?.code ?? 0
+    if (message.data.length > 0 || code === 0) {
+      this.silentUntil = this.link.now() + this.patience
+      this.onEvent({ _tag: "Message", message: Message.pulled(message) })
+      if (this.missing > 0 && --this.missing === 0) this.onEvent({ _tag: "End" })
+      return
+    }
+    // a sign of life
+    if (code === 100) {
+      this.silentUntil = this.link.now() + this.patience
+      return
+    }
+    // nobody there or a refusal: not again at once
+    if (code === 503 || code === 409) this.silentUntil = this.link.now() + pause
+    else this.end()
+  }
+
+  private end(): void {
+    if (this.missing === 0) return
+    this.missing = 0
+    this.onEvent({ _tag: "End" })
+  }
+
+  /** The server forgot the request with the connection, or never heard of it. */
+  private readonly lost = (): void => {
+    this.drop()
+    this.end()
+  }
+
+  readonly watching: Effect.Effect<never> = Effect.forever(
+    Effect.andThen(
+      Effect.sleep(100),
+      Effect.sync(() => {
+        if (this.missing > 0 && this.link.isReady && this.link.now() >= this.silentUntil) this.lost()
+      })
+    )
+  )
+
+  close(): void {
+    this.link.onReconnect.delete(this.lost)
+    this.missing = 0
+    this.drop()
+  }
+}

@@ -1,0 +1,158 @@
+/**
+ * The row of an id: what the job is now, whoever asks and whatever else is on
+ * its way. A live row holds the envelope of the last revision, an ended one the
+ * record that stands.
+ *
+ * Wire format: the length of a JSON header (u32, big-endian), the header in
+ * UTF-8, then the bytes of envelope or record.
+ */
+import * as Envelope from "@troupe/core/Envelope"
+import type { Stored } from "./streams.ts"
+
+export interface Live {
+  readonly _tag: "Live"
+  readonly sequence: number
+  /** Which hand-out the row lets happen: the sequence of its first writing. */
+  readonly auth: number
+  /** Who wrote it. */
+  readonly nonce: string
+  /** ms since the epoch by the broker's clock. */
+  readonly dueAt: number
+  /** For a keyed job: `auth` of the message in the mailbox. Of the first revision it is the row's own. */
+  readonly place: number
+  readonly isFirst: boolean
+  readonly bytes: Uint8Array
+  readonly envelope: Envelope.Envelope
+}
+
+export interface Ended {
+  readonly _tag: "Ended"
+  readonly sequence: number
+  readonly nonce: string
+  /** ms since the epoch by the broker's clock. */
+  readonly expiresAt: number
+  readonly valueExpiresAt: number
+  readonly record: Uint8Array
+  /** A buried job: its letter is written after the row. */
+  readonly letter: Uint8Array | undefined
+}
+
+/** `sequence`: what the next write has to expect. An expired row is none. */
+export interface Found {
+  readonly sequence: number
+  readonly row: Live | Ended | undefined
+}
+
+interface Header {
+  /** l: live, e: ended. */
+  readonly k: "l" | "e"
+  readonly n: string
+  readonly d?: number
+  /** auth, if the row was copied. */
+  readonly o?: number
+  /** place, after the first revision. */
+  readonly m?: number
+  /** ms to live, of the state and of the value. */
+  readonly t?: number
+  readonly y?: number
+  /** Length of the letter behind the record. */
+  readonly l?: number
+}
+
+export const pack = (header: unknown, ...parts: ReadonlyArray<Uint8Array>): Uint8Array => {
+  const text = Buffer.from(JSON.stringify(header))
+  const length = Buffer.allocUnsafe(4)
+  length.writeUInt32BE(text.length)
+  return Buffer.concat([length, text, ...parts])
+}
+
+/** Throws on what is no packet. */
+export const unpack = (bytes: Uint8Array): { readonly header: unknown; readonly body: Uint8Array } => {
+  const view = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+  const end = 4 + view.readUInt32BE(0)
+  return { header: JSON.parse(view.toString("utf8", 4, end)), body: view.subarray(end) }
+}
+
+export const live = (options: {
+  readonly nonce: string
+  readonly dueAt: number
+  readonly envelope: Uint8Array
+  readonly place?: number | undefined
+}): Uint8Array =>
+  pack({ k: "l", n: options.nonce, d: options.dueAt, m: options.place } satisfies Undefinable, options.envelope)
+
+type Undefinable = { readonly [Key in keyof Header]: Header[Key] | undefined }
+
+export const ended = (options: {
+  readonly nonce: string
+  readonly timeToLive: number
+  readonly valueTimeToLive: number
+  readonly record: Uint8Array
+  readonly letter?: Uint8Array | undefined
+}): Uint8Array => {
+  const { letter, nonce, record, timeToLive, valueTimeToLive } = options
+  const header: Undefinable = { k: "e", n: nonce, t: timeToLive, y: valueTimeToLive, l: letter?.length }
+  return letter === undefined ? pack(header, record) : pack(header, record, letter)
+}
+
+/** The letter in a row that `ended` packed. */
+export const letterOf = (bytes: Uint8Array): Uint8Array | undefined => {
+  const { body, header } = unpack(bytes)
+  const { l } = header as Header
+  return l === undefined ? undefined : body.subarray(body.length - l)
+}
+
+/** The same row, written anew at another time. */
+export const copied = (row: Live): Uint8Array =>
+  pack(
+    {
+      k: "l",
+      n: row.nonce,
+      d: row.dueAt,
+      o: row.auth,
+      m: row.isFirst ? undefined : row.place
+    } satisfies Undefinable,
+    row.bytes
+  )
+
+const decode = ({ bytes, sequence, timestamp }: Stored): Live | Ended => {
+  const { body, header } = unpack(bytes)
+  // as `live`, `ended` or `copied` wrote it
+  const { d, k, l, m, n, o, t = 0, y = 0 } = header as Header
+  if (k === "l") {
+    const auth = o ?? sequence
+    const place = m ?? auth
+    let envelope: Envelope.Envelope | undefined
+    return {
+      _tag: "Live",
+      sequence,
+      auth,
+      nonce: n,
+      dueAt: d ?? timestamp,
+      place,
+      isFirst: m === undefined,
+      bytes: body,
+      // most readers only compare
+      get envelope() {
+        return envelope ??= Envelope.fromBytes(body)
+      }
+    }
+  }
+  const end = body.length - (l ?? 0)
+  return {
+    _tag: "Ended",
+    sequence,
+    nonce: n,
+    expiresAt: timestamp + t,
+    valueExpiresAt: timestamp + y,
+    record: body.subarray(0, end),
+    letter: l === undefined ? undefined : body.subarray(end)
+  }
+}
+
+/** `now`: ms since the epoch by the broker's clock. */
+export const read = (stored: Stored | undefined, now: number): Found => {
+  if (stored === undefined) return { sequence: 0, row: undefined }
+  const row = decode(stored)
+  return { sequence: stored.sequence, row: row._tag === "Ended" && row.expiresAt <= now ? undefined : row }
+}

@@ -1,0 +1,96 @@
+/**
+ * Reads and writes the rows of ids.
+ */
+import type { TransportError } from "@troupe/core/TransportError"
+import * as Effect from "effect/Effect"
+import type { BrokerClock } from "./clock.ts"
+import * as Errors from "./errors.ts"
+import * as Names from "./names.ts"
+import * as Row from "./row.ts"
+import type { Publish, Published, Streams } from "./streams.ts"
+
+/** A row that was written: its sequence, or `undefined` if somebody else was first. */
+export type Written = number | undefined
+
+/** One attempt to write a row. `id` is encoded. */
+export interface Write {
+  readonly id: string
+  readonly bytes: Uint8Array
+  readonly expected: number
+}
+
+/** What a write came to. */
+export const sequenceOf = (answer: Published): Effect.Effect<Written, TransportError> => {
+  switch (answer._tag) {
+    case "Stored":
+    case "Duplicate":
+      return Effect.succeed(answer.sequence)
+    case "WrongSequence":
+      return Effect.undefined
+    case "Failed":
+      return Effect.fail(answer.error)
+    case "Full":
+      // rows have no limits of ours
+      return Effect.fail(Errors.unavailable("write a row", answer.description))
+  }
+}
+
+export class Rows {
+  private readonly streams: Streams
+  private readonly clock: BrokerClock
+
+  constructor(streams: Streams, clock: BrokerClock) {
+    this.streams = streams
+    this.clock = clock
+  }
+
+  /** `ids` encoded. */
+  read(names: Names.QueueNames, ids: ReadonlyArray<string>): Effect.Effect<ReadonlyArray<Row.Found>, TransportError> {
+    if (ids.length === 0) return Effect.succeed([])
+    return Effect.map(
+      this.streams.last(names.rows, ids.map((id) => Names.row(names, id))),
+      (found) => {
+        const now = this.clock.now()
+        return found.map((stored) => Row.read(stored, now))
+      }
+    )
+  }
+
+  readOne(names: Names.QueueNames, id: string): Effect.Effect<Row.Found, TransportError> {
+    return Effect.map(this.read(names, [id]), ([found]) => found!)
+  }
+
+  /** All at once, one answer per write. */
+  write(
+    names: Names.QueueNames,
+    writes: ReadonlyArray<Write>
+  ): Effect.Effect<ReadonlyArray<Written>, TransportError> {
+    const messages = writes.map(({ bytes, expected, id }): Publish => ({
+      subject: Names.row(names, id),
+      bytes,
+      expected
+    }))
+    return Effect.flatMap(this.streams.publish(messages), (answers) => Effect.forEach(answers, sequenceOf))
+  }
+
+  /** Removes a row of this sequence or older. */
+  remove(names: Names.QueueNames, id: string, sequence: number): Effect.Effect<void, TransportError> {
+    return Effect.asVoid(this.streams.purge(names.rows, Names.row(names, id), sequence + 1))
+  }
+}
+
+/**
+ * What a row says to a hand-out that `auth` let happen. `current`: go on.
+ * `passed`: a later revision is on its way. `over`: the job has ended.
+ */
+export type Standing =
+  | { readonly _tag: "current"; readonly sequence: number; readonly row: Row.Live | undefined }
+  | { readonly _tag: "passed"; readonly row: Row.Live }
+  | { readonly _tag: "over"; readonly row: Row.Ended | undefined }
+
+export const standing = ({ row, sequence }: Row.Found, auth: number): Standing => {
+  // what was sent without a row has none until it ends or goes on
+  if (row === undefined) return auth === 0 ? { _tag: "current", sequence, row } : { _tag: "over", row }
+  if (row._tag === "Ended") return { _tag: "over", row }
+  return row.auth === auth ? { _tag: "current", sequence, row } : { _tag: "passed", row }
+}

@@ -1,0 +1,161 @@
+/**
+ * Accepts envelopes.
+ *
+ * A job with an id that nobody else can have chosen, without key and delay, is
+ * one message. Every other one claims the row of its id first: the claim holds
+ * the envelope, so that whoever finds it can finish what its writer began.
+ */
+import * as Envelope from "@troupe/core/Envelope"
+import type { TransportError } from "@troupe/core/TransportError"
+import * as Effect from "effect/Effect"
+import type { Context } from "./context.ts"
+import * as Errors from "./errors.ts"
+import * as Names from "./names.ts"
+import type { Publication } from "./publications.ts"
+import * as Publications from "./publications.ts"
+import * as Row from "./row.ts"
+
+export type Answer = "sent" | "duplicate" | TransportError
+
+/** Claims that are lost again and again: somebody writes and removes the row all the time. */
+const maxTries = 20
+
+/** A job on its way in. */
+class Incoming {
+  readonly envelope: Envelope.Envelope
+  readonly bytes: Uint8Array
+  /** Encoded. */
+  readonly id: string
+  readonly dueAt: number
+  readonly nonce: string
+  answer: Answer | undefined = undefined
+  /** Sequence of the row that it holds. */
+  auth = 0
+  expected = 0
+
+  constructor(envelope: Envelope.Envelope, bytes: Uint8Array, now: number, nonce: string) {
+    this.envelope = envelope
+    this.bytes = bytes
+    this.id = Names.encode(envelope.id)
+    // whole ms, never early
+    this.dueAt = Math.ceil(Envelope.dueAt(envelope, now))
+    this.nonce = nonce
+  }
+
+  get publication(): Publication {
+    const { auth, bytes, dueAt, envelope } = this
+    return { envelope, bytes, auth, dueAt, isFirst: true, isRepeat: false }
+  }
+}
+
+/** `replaces`: whether a record gives way, as in a replay. */
+const claim = Effect.fnUntraced(function*(
+  context: Context,
+  names: Names.QueueNames,
+  jobs: ReadonlyArray<Incoming>,
+  replaces: boolean
+): Effect.fn.Return<void, TransportError> {
+  const { publisher, rows } = context
+  let open = jobs
+  for (let tries = 0; open.length > 0; tries++) {
+    if (tries === maxTries) return yield* Errors.unavailable("send", "the row of an id changes all the time")
+    const written = yield* rows.write(
+      names,
+      open.map(({ bytes, dueAt, expected, id, nonce }) => ({
+        id,
+        bytes: Row.live({ nonce, dueAt, envelope: bytes }),
+        expected
+      }))
+    )
+    const lost = open.filter((one, index) => {
+      const sequence = written[index]
+      if (sequence === undefined) return true
+      one.auth = sequence
+      return false
+    })
+    const found = yield* rows.read(names, lost.map(({ id }) => id))
+    const again: Array<Incoming> = []
+    const unfinished: Array<Row.Live> = []
+    lost.forEach((one, index) => {
+      const { row, sequence } = found[index]!
+      if (row === undefined || (row._tag === "Ended" && replaces)) {
+        one.expected = sequence
+        again.push(one)
+      } else if (row._tag === "Ended") {
+        one.answer = "duplicate"
+      } else if (row.nonce === one.nonce) {
+        one.auth = row.auth
+      } else {
+        one.answer = "duplicate"
+        unfinished.push(row)
+      }
+    })
+    // its writer may be gone: what it was told or not, the job that stands is there when we answer
+    yield* publisher.publishAll(names, unfinished.map(Publications.ofRow))
+    open = again
+  }
+})
+
+const publish = Effect.fnUntraced(function*(
+  context: Context,
+  names: Names.QueueNames,
+  jobs: ReadonlyArray<Incoming>
+): Effect.fn.Return<void, TransportError> {
+  const errors = yield* context.publisher.publish(names, jobs.map(({ publication }) => publication))
+  for (const [index, one] of jobs.entries()) {
+    const error = errors[index]
+    one.answer = error ?? "sent"
+    // a claim without a job would answer `duplicate` to whoever tries again
+    if (error !== undefined && one.auth > 0) yield* Effect.ignore(context.rows.remove(names, one.id, one.auth))
+  }
+})
+
+const sendTo = Effect.fnUntraced(function*(
+  context: Context,
+  queue: string,
+  jobs: ReadonlyArray<Incoming>,
+  generated: ReadonlySet<string> | undefined,
+  replaces: boolean
+): Effect.fn.Return<void, TransportError> {
+  const names = yield* context.queues.ensure(queue)
+  const now = context.clock.now()
+  const isFree = ({ dueAt, envelope }: Incoming) =>
+    generated !== undefined && envelope.key === undefined && dueAt <= now && generated.has(envelope.id)
+  const claiming = jobs.filter((one) => !isFree(one))
+  yield* context.levels.ensure(names, jobs.map(({ envelope }) => envelope.priority))
+  if (claiming.length > 0) yield* claim(context, names, claiming, replaces)
+  // in the order in which they came: keys
+  yield* publish(context, names, jobs.filter(({ answer }) => answer === undefined))
+})
+
+/** One answer per envelope. `generated`: ids that nobody else can have. */
+export const send = Effect.fnUntraced(function*(
+  context: Context,
+  envelopes: ReadonlyArray<Envelope.Envelope>,
+  generated: ReadonlySet<string> | undefined,
+  replaces = false
+): Effect.fn.Return<ReadonlyArray<Answer>, TransportError> {
+  const now = context.clock.now()
+  const byQueue = new Map<string, Array<Incoming>>()
+  const jobs = envelopes.map((envelope) => new Incoming(envelope, Envelope.toBytes(envelope), now, context.nonce()))
+  for (const one of jobs) {
+    const { bytes, envelope } = one
+    if (bytes.length > context.maxMessageBytes) {
+      const description = `${bytes.length} bytes, this server takes ${context.maxMessageBytes}`
+      one.answer = Errors.refused(`job "${envelope.id}"`, description)
+      continue
+    }
+    const list = byQueue.get(envelope.queue)
+    if (list === undefined) byQueue.set(envelope.queue, [one])
+    else list.push(one)
+  }
+  // an error concerns the jobs of one queue
+  const send = ([queue, list]: [string, Array<Incoming>]) =>
+    Effect.catch(sendTo(context, queue, list, generated, replaces), (error) =>
+      Effect.sync(() => {
+        for (const one of list) one.answer ??= error
+      }))
+  if (byQueue.size === 1) { for (const one of byQueue) yield* send(one) }
+  else yield* Effect.forEach(byQueue, send, { concurrency: "unbounded", discard: true })
+  return jobs.map(({ answer }) => answer!)
+})

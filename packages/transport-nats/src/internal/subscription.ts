@@ -1,0 +1,275 @@
+/**
+ * Pulls the jobs of one queue for one worker.
+ */
+import type { Delivery, Settlement, SubscribeOptions, Subscription } from "@troupe/core/JobLog"
+import type { TransportError } from "@troupe/core/TransportError"
+import type { NonEmptyReadonlyArray } from "effect/Array"
+import * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+import type { Scope } from "effect/Scope"
+import type { Context } from "./context.ts"
+import * as Delays from "./delays.ts"
+import { Desk, type Pull } from "./desk.ts"
+import * as Errors from "./errors.ts"
+import * as HandOut from "./handOut.ts"
+import * as Key from "./key.ts"
+import { Lane } from "./lane.ts"
+import * as Names from "./names.ts"
+import * as Publications from "./publications.ts"
+import { Recent } from "./recent.ts"
+import * as Register from "./register.ts"
+import { standing } from "./rows.ts"
+import { settle } from "./settle.ts"
+import { checkSettlement } from "./settlement.ts"
+import type { Delivered, PullEvent } from "./streams.ts"
+
+/** ms that jobs without a pull wait for the next one before they are handed back. */
+const patience = 100
+
+class Consumer {
+  readonly desk = new Desk()
+  private readonly context: Context
+  private readonly names: Names.QueueNames
+  private readonly priorities: ReadonlySet<string>
+  private readonly fork: <A, E>(effect: Effect.Effect<A, E>) => void
+  /** From the highest to the lowest. */
+  private lanes: ReadonlyArray<Lane> = []
+  /** Jobs that are looked at before they may be handed out. */
+  private inspecting = 0
+  private suspects: Array<Delivered> = []
+  private isInspecting = false
+  private unwantedTimer = false
+  private readonly recent: Recent
+  private closed = false
+
+  constructor(options: {
+    readonly context: Context
+    readonly names: Names.QueueNames
+    readonly priorities: ReadonlyArray<string>
+    readonly recent: Recent
+    readonly fork: <A, E>(effect: Effect.Effect<A, E>) => void
+  }) {
+    this.context = options.context
+    this.names = options.names
+    this.priorities = new Set(options.priorities)
+    this.recent = options.recent
+    this.fork = options.fork
+  }
+
+  start(lanes: ReadonlyArray<Lane>): void {
+    this.lanes = lanes
+  }
+
+  pull(pull: Pull): void {
+    this.desk.add(pull)
+    this.serve()
+  }
+
+  cancel(pull: Pull): void {
+    this.desk.remove(pull)
+    if (!this.desk.isWaiting) { for (const lane of this.lanes) lane.stop() }
+    this.watchUnwanted()
+  }
+
+  /** Hands out what is here, and asks for what is missing. */
+  private serve(): void {
+    this.desk.deliver()
+    this.watchUnwanted()
+    const want = this.desk.missing - this.inspecting
+    if (want <= 0 || this.closed) return
+    for (const lane of this.lanes) if (!lane.ask(want)) return
+  }
+
+  onEvent(lane: Lane, event: PullEvent): void {
+    if (event._tag === "End") {
+      lane.onEnd()
+      this.serve()
+      return
+    }
+    lane.onMessage()
+    this.receive(event.message)
+  }
+
+  private receive(message: Delivered): void {
+    const { context, names } = this
+    if (this.recent.has(message)) return
+    this.recent.add(message)
+    if (Names.isToken(names, message.subject)) {
+      this.inspecting++
+      this.fork(Effect.ensuring(
+        Effect.ignore(Effect.map(Key.onToken(context, names, message, this.priorities), (handOut) => {
+          if (handOut !== undefined) this.desk.put(handOut)
+          else this.recent.forget(message)
+        })),
+        Effect.sync(() => {
+          this.inspecting--
+          this.serve()
+        })
+      ))
+      return
+    }
+    const mayBeOver = message.deliveries > 1 || context.incarnation.isOlder(message.timestamp) ||
+      message.headers.has(Publications.checkHeader)
+    if (mayBeOver) return this.inspect(message)
+    this.accept(message, undefined)
+    this.desk.deliver()
+    this.watchUnwanted()
+  }
+
+  private accept(message: Delivered, row: Parameters<typeof HandOut.ofJob>[3]): void {
+    const envelope = HandOut.tryDecode(message.bytes)
+    if (envelope === undefined) return this.refuse(message)
+    this.desk.put(HandOut.ofJob(message, envelope, this.context.nonce(), row))
+  }
+
+  /** Nobody could ever run it. */
+  private refuse(message: Delivered): void {
+    const what = `A message on "${message.subject}" is no job of ours (${message.bytes.length} bytes), removing it`
+    this.fork(
+      Effect.andThen(
+        Effect.logError(what),
+        Effect.ignore(this.context.streams.acknowledge([message.reply], { _tag: "Done" }))
+      )
+    )
+  }
+
+  private inspect(message: Delivered): void {
+    this.inspecting++
+    this.suspects.push(message)
+    if (this.isInspecting) return
+    this.isInspecting = true
+    this.fork(Effect.gen({ self: this }, function*() {
+      // all that came in this turn are looked at together
+      yield* Effect.yieldNow
+      while (this.suspects.length > 0) {
+        const batch = this.suspects
+        this.suspects = []
+        // what could not be looked at comes back with its lease
+        yield* Effect.ignore(this.look(batch))
+        this.inspecting -= batch.length
+        this.serve()
+      }
+      this.isInspecting = false
+    }))
+  }
+
+  private readonly look = Effect.fnUntraced({ self: this }, function*(batch: ReadonlyArray<Delivered>) {
+    const { context, names } = this
+    const parsed = batch.map(({ subject }) => Names.parseJob(subject))
+    const found = yield* context.rows.read(names, parsed.map(({ id }) => id))
+    const passed: Array<Publications.Publication> = []
+    const over: Array<string> = []
+    batch.forEach((message, index) => {
+      const state = standing(found[index]!, parsed[index]!.auth)
+      if (state._tag === "current") return this.accept(message, state.row)
+      if (state._tag === "passed") passed.push(Publications.ofRow(state.row))
+      over.push(message.reply)
+    })
+    yield* context.publisher.publishAll(names, passed)
+    yield* context.streams.acknowledge(over, { _tag: "Done" })
+  })
+
+  /** Jobs that nobody pulls go back: the worker pauses, stops, or is full. */
+  private watchUnwanted(): void {
+    if (this.desk.isEmpty || this.unwantedTimer) return
+    this.unwantedTimer = true
+    this.fork(Effect.andThen(
+      Effect.sleep(patience),
+      Effect.suspend(() => {
+        this.unwantedTimer = false
+        return this.handBack
+      })
+    ))
+  }
+
+  private readonly handBack: Effect.Effect<void> = Effect.suspend(() => {
+    const unwanted = this.desk.clear()
+    if (unwanted.length === 0) return Effect.void
+    return Effect.asVoid(this.context.streams.publish(unwanted.map(HandOut.handBack)))
+  })
+
+  readonly close: Effect.Effect<void> = Effect.suspend(() => {
+    this.closed = true
+    for (const lane of this.lanes) lane.stop()
+    return this.handBack
+  })
+}
+
+export const subscribe = Effect.fnUntraced(function*(
+  context: Context,
+  options: SubscribeOptions
+): Effect.fn.Return<Subscription, TransportError, Scope> {
+  const { streams } = context
+  const names = yield* context.queues.ensure(options.queue)
+  const services = yield* Effect.context<never>()
+  const clock = yield* Clock.Clock
+  const fork = Effect.runForkWith(services)
+  const own = new WeakSet<HandOut.HandOut>()
+  const recent = new Recent(() => clock.currentTimeMillisUnsafe(), options.lease / 2)
+  yield* Register.enter(context, names, options)
+  const consumer = yield* Effect.acquireRelease(
+    Effect.sync(() =>
+      new Consumer({ context, names, priorities: options.priorities, recent, fork: (effect) => void fork(effect) })
+    ),
+    (consumer) => consumer.close
+  )
+  const highestFirst = [...options.priorities].reverse().map(Names.jobConsumer)
+  // keys come after the highest level: their own levels are only known with their heads
+  const consumers = [...highestFirst.slice(0, 1), Names.tokenConsumer, ...highestFirst.slice(1)]
+  const lanes = yield* Effect.forEach(consumers, (name) =>
+    Effect.gen(function*() {
+      let lane: Lane | undefined
+      const puller = yield* streams.puller(names.work, name, options.lease / 3, (event) => {
+        if (lane !== undefined) consumer.onEvent(lane, event)
+      })
+      return lane = new Lane(name, puller)
+    }))
+  consumer.start(lanes)
+  yield* Delays.run(context, names)
+
+  const ours = (delivery: Delivery): HandOut.HandOut | undefined =>
+    delivery instanceof HandOut.HandOut && own.has(delivery) ? delivery : undefined
+
+  const extend = Effect.fnUntraced(function*(handOuts: ReadonlyArray<HandOut.HandOut>) {
+    const found = yield* context.rows.read(names, handOuts.map(({ id }) => id))
+    const kept = handOuts.filter((one, index) => standing(found[index]!, one.auth)._tag === "current")
+    yield* streams.acknowledge(kept.map(({ message }) => message.reply), { _tag: "Working" })
+    for (const { message } of kept) recent.add(message)
+    return kept
+  })
+
+  return {
+    pull: (max) =>
+      Effect.callback<NonEmptyReadonlyArray<Delivery>>((resume) => {
+        const pull: Pull = {
+          max,
+          resume: (deliveries) => {
+            for (const one of deliveries) own.add(one as HandOut.HandOut)
+            resume(Effect.succeed(deliveries))
+          }
+        }
+        consumer.pull(pull)
+        return Effect.sync(() => consumer.cancel(pull))
+      }),
+    extend: (deliveries) =>
+      Effect.suspend(() => {
+        const live = deliveries.map(ours).filter((one) => one !== undefined && !one.isSettled)
+        return live.length === 0 ? Effect.succeed([]) : extend(live as ReadonlyArray<HandOut.HandOut>)
+      }),
+    settle: (settlements: NonEmptyReadonlyArray<Settlement>) => {
+      for (const settlement of settlements) {
+        const mismatch = checkSettlement(settlement)
+        if (mismatch !== undefined) {
+          return Effect.fail(
+            Errors.refused(`${settlement._tag} of job "${settlement.delivery.envelope.id}"`, mismatch)
+          )
+        }
+      }
+      return settle(
+        context,
+        names,
+        settlements.map((settlement) => ({ settlement, handOut: ours(settlement.delivery) }))
+      )
+    }
+  }
+})

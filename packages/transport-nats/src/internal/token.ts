@@ -1,0 +1,37 @@
+/**
+ * The token of a key: the one message of the work stream that lets the next job
+ * of the key be handed out. It is there for as long as the key has jobs, and is
+ * replaced at every turn: whoever held the old one can replace nothing any more.
+ */
+import * as Names from "./names.ts"
+import type { Publish, Stored } from "./streams.ts"
+
+export interface Token {
+  /** Sequence in the mailbox up to which everything is over. */
+  readonly after: number
+  /** The head of the key waits until then (ms since the epoch by the broker's clock). */
+  readonly dueAt: number | undefined
+}
+
+const encode = ({ after, dueAt }: Token): Uint8Array => Buffer.from(JSON.stringify({ a: after, d: dueAt }))
+
+export const decode = (stored: Stored): Token => {
+  const text = Buffer.from(stored.bytes.buffer, stored.bytes.byteOffset, stored.bytes.byteLength).toString()
+  // as `encode` wrote it
+  const { a, d } = JSON.parse(text) as { readonly a: number; readonly d?: number }
+  return { after: a, dueAt: d }
+}
+
+/** Wakes a key that has no token. `key` encoded. */
+export const wake = (names: Names.QueueNames, key: string): Publish => ({
+  subject: Names.token(names, key),
+  bytes: encode({ after: 0, dueAt: undefined }),
+  expected: 0
+})
+
+/** The next turn, if the token still is the one of this sequence. */
+export const turn = (subject: string, sequence: number, next: Token): Publish => ({
+  subject,
+  bytes: encode(next),
+  expected: sequence
+})

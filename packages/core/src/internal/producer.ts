@@ -185,7 +185,11 @@ export const make = (options: {
     const built = jobs.map((job) => tryBuild(job, now))
     const envelopes = built.filter(Result.isSuccess).map((result) => result.success)
     const stamp = options.waiters.stamp()
-    const answers = Arr.isReadonlyArrayNonEmpty(envelopes) ? yield* transport.log.send(envelopes) : []
+    const generated = new Set<string>()
+    built.forEach((result, i) => {
+      if (Result.isSuccess(result) && jobs[i]!.id === undefined) generated.add(result.success.id)
+    })
+    const answers = Arr.isReadonlyArrayNonEmpty(envelopes) ? yield* transport.log.send(envelopes, generated) : []
     let next = 0
     return built.map((result, i): Outcome => {
       if (Result.isFailure(result)) return Result.fail(result.failure)
@@ -201,7 +205,8 @@ export const make = (options: {
       const built = tryBuild(job, now)
       if (Result.isFailure(built)) return Effect.fail(built.failure)
       const stamp = options.waiters.stamp()
-      return Effect.flatMap(transport.log.send([built.success]), ([answer]) =>
+      const generated = job.id === undefined ? new Set([built.success.id]) : undefined
+      return Effect.flatMap(transport.log.send([built.success], generated), ([answer]) =>
         answer instanceof TransportError
           ? Effect.fail(answer)
           : Effect.succeed(handle(built.success, job.id === undefined, answer!, stamp)))

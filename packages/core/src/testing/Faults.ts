@@ -171,7 +171,7 @@ export const make = (inner: Transport["Service"]): Faults => {
       capabilities: inner.capabilities,
       clock: call("clock", inner.clock),
       log: {
-        send: (envelopes) => call("send", log.send(envelopes)),
+        send: (envelopes, generated) => call("send", log.send(envelopes, generated)),
         subscribe: (options) =>
           Effect.flatMap(
             call("subscribe", log.subscribe(options), options.consumer),

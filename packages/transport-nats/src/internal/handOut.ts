@@ -14,6 +14,7 @@ import * as Token from "./token.ts"
 export interface Turn {
   /** Of the head in the mailbox. */
   readonly sequence: number
+  readonly token: Token.Token
 }
 
 export class HandOut implements Delivery {
@@ -95,11 +96,10 @@ export const nextTurn = (
   turn: Turn,
   isOver: boolean,
   dueAt: number | undefined
-): Publish =>
-  Token.turn(message.subject, message.sequence, {
-    after: isOver ? turn.sequence : Token.decode(message).after,
-    dueAt
-  })
+): Publish => {
+  const next = isOver ? Token.past(turn.token, turn.sequence) : { ...turn.token, dueAt }
+  return Token.turn(message.subject, message.sequence, next)
+}
 
 /** `undefined` if the bytes are no envelope. */
 export const tryDecode = (bytes: Uint8Array): Envelope.Envelope | undefined => {
@@ -122,7 +122,7 @@ export const ofJob = (
 }
 
 /** The head of a key. */
-export const ofHead = (token: Delivered, head: Stored, row: Row.Live, nonce: string): HandOut =>
+export const ofHead = (token: Delivered, head: Stored, row: Row.Live, nonce: string, current: Token.Token): HandOut =>
   new HandOut({
     envelope: row.envelope,
     message: token,
@@ -130,6 +130,6 @@ export const ofHead = (token: Delivered, head: Stored, row: Row.Live, nonce: str
     id: Names.encode(row.envelope.id),
     auth: row.auth,
     place: row.place,
-    turn: { sequence: head.sequence },
+    turn: { sequence: head.sequence, token: current },
     rowSequence: row.sequence
   })

@@ -12,7 +12,10 @@ import type * as Row from "./row.ts"
 import type { Delivered, Publish, Stored } from "./streams.ts"
 import * as Token from "./token.ts"
 
-export const authOf = (message: Stored): number => Number(message.headers.get(Publications.authHeader) ?? 0)
+/** Turns after which a mailbox is cleaned of what is over. */
+const maxTurns = 16
+
+const authOf = (message: Stored): number => Number(message.headers.get(Publications.authHeader) ?? 0)
 
 /** The first job of a key that is not known to be over. `key` encoded. */
 export const head = (
@@ -58,7 +61,8 @@ export const onToken = Effect.fnUntraced(function*(
 ): Effect.fn.Return<HandOut.HandOut | undefined, TransportError> {
   const { clock, rows, streams } = context
   const key = Names.parseKey(token.subject)
-  const { after, dueAt } = Token.decode(token)
+  const current = Token.decode(token)
+  const { after, dueAt, turns } = current
   const next = (turn: Token.Token) => replace(context, Token.turn(token.subject, token.sequence, turn))
   if (dueAt !== undefined) {
     const wait = dueAt - clock.now()
@@ -68,11 +72,14 @@ export const onToken = Effect.fnUntraced(function*(
       return undefined
     }
     // a new token counts its hand-outs anew
-    yield* next({ after, dueAt: undefined })
+    yield* next({ ...current, dueAt: undefined })
     return undefined
   }
   const found = yield* head(context, names, key, after)
-  if (after > 0) yield* streams.purge(names.mailboxes, Names.mailbox(names, key), after + 1)
+  // costs more than a turn: not at each of them
+  const isDirty = turns >= maxTurns || (found === undefined && after > 0)
+  if (isDirty) yield* streams.purge(names.mailboxes, Names.mailbox(names, key), after + 1)
+  const clean = isDirty ? { ...current, turns: 0 } : current
   if (found === undefined) {
     yield* release(context, names, token, key, after)
     return undefined
@@ -83,16 +90,16 @@ export const onToken = Effect.fnUntraced(function*(
     : liveRow(yield* rows.readOne(names, Names.encode(envelope.id)), found)
   // one that is over gives up the turn: whoever ended it may do the same
   if (row === undefined) {
-    yield* next({ after: found.sequence, dueAt: undefined })
+    yield* next(Token.past(clean, found.sequence))
     return undefined
   }
   if (row.dueAt > clock.now()) {
-    yield* next({ after, dueAt: row.dueAt })
+    yield* next({ ...clean, dueAt: row.dueAt })
     return undefined
   }
   // it comes back for somebody who serves this priority
   if (!priorities.has(row.envelope.priority)) return undefined
-  return HandOut.ofHead(token, found, row, context.nonce())
+  return HandOut.ofHead(token, found, row, context.nonce(), clean)
 })
 
 /** The job of a key has ended while it was not in our hands: if it is the head, the next one gets the turn. */
@@ -105,8 +112,9 @@ export const endHead = Effect.fnUntraced(function*(
   const subject = Names.token(names, key)
   const [token] = yield* context.streams.last(names.work, [subject])
   if (token === undefined) return yield* replace(context, Token.wake(names, key))
-  const found = yield* head(context, names, key, Token.decode(token).after)
+  const current = Token.decode(token)
+  const found = yield* head(context, names, key, current.after)
   // read after the token: no later head can be in the hands of its holder
   if (found === undefined || HandOut.tryDecode(found.bytes)?.id !== id) return
-  yield* replace(context, Token.turn(subject, token.sequence, { after: found.sequence, dueAt: undefined }))
+  yield* replace(context, Token.turn(subject, token.sequence, Token.past(current, found.sequence)))
 })

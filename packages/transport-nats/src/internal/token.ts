@@ -11,22 +11,32 @@ export interface Token {
   readonly after: number
   /** The head of the key waits until then (ms since the epoch by the broker's clock). */
   readonly dueAt: number | undefined
+  /** Turns since the mailbox was last cleaned. */
+  readonly turns: number
 }
 
-const encode = ({ after, dueAt }: Token): Uint8Array => Buffer.from(JSON.stringify({ a: after, d: dueAt }))
+const encode = ({ after, dueAt, turns }: Token): Uint8Array =>
+  Buffer.from(JSON.stringify({ a: after, d: dueAt, n: turns }))
 
 export const decode = (stored: Stored): Token => {
   const text = Buffer.from(stored.bytes.buffer, stored.bytes.byteOffset, stored.bytes.byteLength).toString()
   // as `encode` wrote it
-  const { a, d } = JSON.parse(text) as { readonly a: number; readonly d?: number }
-  return { after: a, dueAt: d }
+  const { a, d, n } = JSON.parse(text) as { readonly a: number; readonly d?: number; readonly n: number }
+  return { after: a, dueAt: d, turns: n }
 }
 
 /** Wakes a key that has no token. `key` encoded. */
 export const wake = (names: Names.QueueNames, key: string): Publish => ({
   subject: Names.token(names, key),
-  bytes: encode({ after: 0, dueAt: undefined }),
+  bytes: encode({ after: 0, dueAt: undefined, turns: 0 }),
   expected: 0
+})
+
+/** The token after its head is over. */
+export const past = (token: Token, sequence: number): Token => ({
+  after: sequence,
+  dueAt: undefined,
+  turns: token.turns + 1
 })
 
 /** The next turn, if the token still is the one of this sequence. */

@@ -78,7 +78,7 @@ export const make = Effect.fnUntraced(function*(
     },
     clock: Effect.sync(() => clock.now()),
     log: {
-      send: (envelopes) => send(context, envelopes, undefined),
+      send: (envelopes, generated) => send(context, envelopes, generated),
       subscribe: (options) => subscribe(context, options),
       withdraw: (queue, records) => withdraw(context, queue, records),
       locate: (queue, ids) => locate(context, queue, ids),

@@ -206,10 +206,13 @@ export const make = (options: {
       if (Result.isFailure(built)) return Effect.fail(built.failure)
       const stamp = options.waiters.stamp()
       const generated = job.id === undefined ? new Set([built.success.id]) : undefined
-      return Effect.flatMap(transport.log.send([built.success], generated), ([answer]) =>
-        answer instanceof TransportError
-          ? Effect.fail(answer)
-          : Effect.succeed(handle(built.success, job.id === undefined, answer!, stamp)))
+      return Effect.flatMap(
+        transport.log.send([built.success], generated),
+        ([answer]) =>
+          answer instanceof TransportError
+            ? Effect.fail(answer)
+            : Effect.succeed(handle(built.success, job.id === undefined, answer!, stamp))
+      )
     })
 
   return { send, sendOne }

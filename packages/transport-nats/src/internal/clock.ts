@@ -5,7 +5,7 @@ import type { TransportError } from "@troupe/core/TransportError"
 import type * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Errors from "./errors.ts"
-import type { Streams } from "./streams.ts"
+import type { StreamConfig, Streams } from "./streams.ts"
 
 /** How often the offset is measured, ms. */
 const measureEvery = 30_000
@@ -17,13 +17,15 @@ export class BrokerClock {
   private readonly clock: Clock.Clock
   private readonly stream: string
   private readonly subject: string
+  private readonly restore: Effect.Effect<void, TransportError>
   private offset = 0
 
-  /** `subject`: a row of ours that shows when the server stored it. */
-  constructor(streams: Streams, clock: Clock.Clock, stream: string, subject: string) {
+  /** `subject`: a row of ours in the table that shows when the server stored it. */
+  constructor(streams: Streams, clock: Clock.Clock, table: StreamConfig, subject: string) {
     this.streams = streams
     this.clock = clock
-    this.stream = stream
+    this.stream = table.name
+    this.restore = streams.ensureStream(table)
     this.subject = subject
   }
 
@@ -49,6 +51,10 @@ export class BrokerClock {
   })
 
   readonly following: Effect.Effect<never> = Effect.forever(
-    Effect.andThen(Effect.sleep(measureEvery), Effect.ignore(Effect.suspend(() => this.measure)))
+    Effect.andThen(
+      Effect.sleep(measureEvery),
+      // the table may have been deleted
+      Effect.ignore(Effect.catch(this.measure, () => Effect.andThen(this.restore, this.measure)))
+    )
   )
 }

@@ -144,6 +144,12 @@ export const make = (link: Link, options: Api.Options): Streams => {
           get(stream, JSON.stringify({ last_by_subj: subject }), done)),
         orFail
       ),
+    at: (stream, sequences) =>
+      Effect.flatMap(
+        all(sequences, (sequence: number, done: (answer: Result<Stored | undefined>) => void) =>
+          get(stream, JSON.stringify({ seq: sequence }), done)),
+        orFail
+      ),
     next: (stream, filter, sequence) =>
       Effect.map(
         Effect.flatMap(

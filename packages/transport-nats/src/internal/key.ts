@@ -6,6 +6,7 @@ import type { TransportError } from "@troupe/core/TransportError"
 import * as Effect from "effect/Effect"
 import type { Context } from "./context.ts"
 import * as HandOut from "./handOut.ts"
+import * as Letter from "./letter.ts"
 import * as Names from "./names.ts"
 import * as Publications from "./publications.ts"
 import type * as Row from "./row.ts"
@@ -85,11 +86,15 @@ export const onToken = Effect.fnUntraced(function*(
     return undefined
   }
   const envelope = HandOut.tryDecode(found.bytes)
-  const row = envelope === undefined
-    ? undefined
-    : liveRow(yield* rows.readOne(names, Names.encode(envelope.id)), found)
+  const id = envelope === undefined ? "" : Names.encode(envelope.id)
+  const state = envelope === undefined ? undefined : yield* rows.readOne(names, id)
+  const row = state === undefined ? undefined : liveRow(state, found)
   // one that is over gives up the turn: whoever ended it may do the same
   if (row === undefined) {
+    // whoever buried it may not have come to write the letter
+    if (token.deliveries > 1 && state?.row?._tag === "Ended" && state.row.letter !== undefined) {
+      yield* Letter.write(streams, names, [{ subject: Names.letter(names, id), bytes: state.row.letter }])
+    }
     yield* next(Token.past(clean, found.sequence))
     return undefined
   }

@@ -42,6 +42,7 @@ export const write = Effect.fnUntraced(function*(
   names: QueueNames,
   letters: ReadonlyArray<Publish>
 ): Effect.fn.Return<void, TransportError> {
+  if (letters.length === 0) return
   const answers = yield* streams.publish(letters)
   for (const [index, answer] of answers.entries()) {
     if (answer._tag === "Failed") return yield* answer.error

@@ -33,6 +33,8 @@ export interface Publication {
   readonly dueAt: number
   /** The first revision of a keyed job has to join its mailbox; a later one has its place there. */
   readonly isFirst: boolean
+  /** It finds no room among what is due: it waits among the delayed ones, which have no limit. */
+  readonly hasNoRoom?: boolean
   /** Published for the first time by whoever wrote the row, or again by whoever found it. */
   readonly isRepeat: boolean
 }
@@ -86,7 +88,7 @@ export class Publisher {
     const key = one.envelope.key === undefined ? undefined : Names.encode(one.envelope.key)
     // a key keeps its turn while its head waits: the token waits, too
     if (key !== undefined && (one.dueAt <= now || !one.isFirst)) return join(names, one, key)
-    if (one.dueAt <= now) return [ready(names, one)]
+    if (one.dueAt <= now && one.hasNoRoom !== true) return [ready(names, one)]
     const due: Publish = {
       subject: Names.due(names, one.dueAt, Names.encode(one.envelope.id), one.auth),
       bytes: nothing,

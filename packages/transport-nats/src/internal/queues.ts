@@ -13,10 +13,10 @@ export interface Limits {
 }
 
 /** ms in which the server knows a message that is published again. Patience has to be shorter. */
-export const duplicateWindow = 60_000
+const duplicateWindow = 60_000
 
 /** The streams of one queue, for whoever creates them beforehand. */
-export const configs = (names: Names.QueueNames, limits: Limits): ReadonlyArray<StreamConfig> => [
+const configs = (names: Names.QueueNames, limits: Limits): ReadonlyArray<StreamConfig> => [
   {
     name: names.rows,
     subjects: [`${names.prefix.rows}>`],
@@ -89,6 +89,30 @@ export class Queues {
     )
   }
 
+  /** Something is wrong with its streams: look again before the next use. */
+  doubt(queue: string): void {
+    this.ready.delete(queue)
+  }
+
+  /** Creates streams that somebody deleted. Answers whether there were any. */
+  readonly restore = Effect.fnUntraced({ self: this }, function*(
+    names: Names.QueueNames
+  ): Effect.fn.Return<boolean, TransportError> {
+    const missing: Array<string> = []
+    for (const { name } of configs(names, this.limits)) {
+      if ((yield* this.streams.streamInfo(name)) === undefined) missing.push(name)
+    }
+    if (missing.length === 0) return false
+    yield* Effect.logError(
+      `Streams of queue "${names.queue}" were deleted, creating them again: ${
+        missing.join(", ")
+      }. What they held is lost.`
+    )
+    this.doubt(names.queue)
+    yield* this.ensure(names.queue)
+    return true
+  })
+
   /** `undefined`: nobody ever used the queue. */
   find(queue: string): Effect.Effect<Names.QueueNames | undefined, TransportError> {
     const names = this.names(queue)
@@ -98,10 +122,5 @@ export class Queues {
       this.ready.add(queue)
       return names
     })
-  }
-
-  /** Queues that this process has used. */
-  get inUse(): ReadonlyArray<Names.QueueNames> {
-    return Array.from(this.ready, (queue) => this.names(queue))
   }
 }

@@ -66,6 +66,7 @@ const agree = Effect.fnUntraced(function*(
   options: SubscribeOptions
 ): Effect.fn.Return<void, TransportError> {
   const { streams } = context
+  yield* context.queues.restore(names)
   const leases = (yield* entries(context, names)).map(({ lease }) => lease)
   const ackWait = Math.ceil(Math.max(options.lease, ...leases))
   const consumers = [

@@ -103,7 +103,13 @@ export const letterOf = (bytes: Uint8Array): Uint8Array | undefined => {
 }
 
 /** The same row, written anew at another time. */
-export const copied = (row: Live): Uint8Array =>
+export const copied = (row: Live | Ended, now: number): Uint8Array => {
+  if (row._tag === "Live") return copiedLive(row)
+  const { expiresAt, nonce, record, valueExpiresAt } = row
+  return ended({ nonce, timeToLive: expiresAt - now, valueTimeToLive: Math.max(0, valueExpiresAt - now), record })
+}
+
+const copiedLive = (row: Live): Uint8Array =>
   pack(
     {
       k: "l",

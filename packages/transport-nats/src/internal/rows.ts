@@ -20,7 +20,7 @@ export interface Write {
 }
 
 /** What a write came to. */
-export const sequenceOf = (answer: Published): Effect.Effect<Written, TransportError> => {
+const sequenceOf = (answer: Published): Effect.Effect<Written, TransportError> => {
   switch (answer._tag) {
     case "Stored":
     case "Duplicate":

@@ -153,6 +153,7 @@ export const send = Effect.fnUntraced(function*(
   const send = ([queue, list]: [string, Array<Incoming>]) =>
     Effect.catch(sendTo(context, queue, list, generated, replaces), (error) =>
       Effect.sync(() => {
+        context.queues.doubt(queue)
         for (const one of list) one.answer ??= error
       }))
   if (byQueue.size === 1) { for (const one of byQueue) yield* send(one) }

@@ -164,8 +164,15 @@ const goOn = Effect.fnUntraced(function*(
     }
   }
   yield* levels.ensure(names, jobs.map(({ envelope }) => envelope.priority))
-  yield* publisher.publishAll(names, jobs)
-  if (letters.length > 0) yield* Letter.write(streams, names, letters)
+  const errors = yield* publisher.publish(names, jobs)
+  const refused = errors.find((error) => error !== undefined && error.reason._tag !== "QueueFull")
+  if (refused !== undefined) return yield* refused
+  // the old message makes room only when the new one is safe
+  yield* publisher.publishAll(
+    names,
+    jobs.flatMap((job, i) => errors[i] === undefined ? [] : [{ ...job, hasNoRoom: true }])
+  )
+  yield* Letter.write(streams, names, letters)
   if (messages.length > 0) yield* check(yield* streams.publish(messages), names.queue)
 })
 

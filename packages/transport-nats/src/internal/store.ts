@@ -47,6 +47,18 @@ const maxRemembered = 10_000
 const isRecords = (collection: Collection): collection is Collection & { readonly queue: string } =>
   collection.queue !== undefined && collection.name === records(collection.queue).name
 
+/** ms that rows of the transport's own are kept: the clocks of processes, the lives of servers. */
+const ownTimeToLive = 7 * 24 * 3_600_000
+
+/** Whether a row of the table is only in the way. `now`: ms since the epoch by the broker's clock. */
+export const isExpired = (namespace: string, stored: Stored, now: number): boolean => {
+  const kind = stored.subject[Names.tablePrefix(namespace).length]
+  if (kind !== "r") return (kind === "t" || kind === "i") && stored.timestamp + ownTimeToLive <= now
+  // as `message` wrote it
+  const { g, t } = unpack(stored.bytes).header as Header
+  return g === true || (t !== undefined && stored.timestamp + t <= now)
+}
+
 export class NatsStore implements Store {
   private readonly context: Context
   private readonly stream: string

@@ -129,6 +129,11 @@ export interface Streams {
     stream: string,
     subjects: ReadonlyArray<string>
   ) => Effect.Effect<ReadonlyArray<Stored | undefined>, TransportError>
+  /** The messages of these sequences. */
+  readonly at: (
+    stream: string,
+    sequences: ReadonlyArray<number>
+  ) => Effect.Effect<ReadonlyArray<Stored | undefined>, TransportError>
   /** The first message at or above a sequence whose subject matches. */
   readonly next: (stream: string, filter: string, sequence: number) => Effect.Effect<Stored | undefined, TransportError>
   /**

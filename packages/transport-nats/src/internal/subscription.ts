@@ -14,6 +14,7 @@ import * as Errors from "./errors.ts"
 import * as HandOut from "./handOut.ts"
 import * as Key from "./key.ts"
 import { Lane } from "./lane.ts"
+import * as Letter from "./letter.ts"
 import * as Names from "./names.ts"
 import * as Publications from "./publications.ts"
 import { Recent } from "./recent.ts"
@@ -21,7 +22,8 @@ import * as Register from "./register.ts"
 import { standing } from "./rows.ts"
 import { settle } from "./settle.ts"
 import { checkSettlement } from "./settlement.ts"
-import type { Delivered, PullEvent } from "./streams.ts"
+import type { Delivered, Publish, PullEvent } from "./streams.ts"
+import * as Sweep from "./sweep.ts"
 
 /** ms that jobs without a pull wait for the next one before they are handed back. */
 const patience = 100
@@ -158,14 +160,20 @@ class Consumer {
     const parsed = batch.map(({ subject }) => Names.parseJob(subject))
     const found = yield* context.rows.read(names, parsed.map(({ id }) => id))
     const passed: Array<Publications.Publication> = []
+    const letters: Array<Publish> = []
     const over: Array<string> = []
     batch.forEach((message, index) => {
       const state = standing(found[index]!, parsed[index]!.auth)
       if (state._tag === "current") return this.accept(message, state.row)
       if (state._tag === "passed") passed.push(Publications.ofRow(state.row))
+      // whoever buried it may not have come to write the letter
+      if (state._tag === "over" && state.row?.letter !== undefined) {
+        letters.push({ subject: Names.letter(names, parsed[index]!.id), bytes: state.row.letter })
+      }
       over.push(message.reply)
     })
     yield* context.publisher.publishAll(names, passed)
+    yield* Letter.write(context.streams, names, letters)
     yield* context.streams.acknowledge(over, { _tag: "Done" })
   })
 
@@ -226,6 +234,7 @@ export const subscribe = Effect.fnUntraced(function*(
     }))
   consumer.start(lanes)
   yield* Delays.run(context, names)
+  yield* Sweep.run(context, names)
 
   const ours = (delivery: Delivery): HandOut.HandOut | undefined =>
     delivery instanceof HandOut.HandOut && own.has(delivery) ? delivery : undefined

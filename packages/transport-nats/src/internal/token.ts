@@ -15,8 +15,11 @@ export interface Token {
   readonly turns: number
 }
 
-const encode = ({ after, dueAt, turns }: Token): Uint8Array =>
-  Buffer.from(JSON.stringify({ a: after, d: dueAt, n: turns }))
+/** Whatever it says and expects: a full stream takes a message in place of one of the same size. */
+const size = 96
+
+const encode = ({ after, dueAt, turns }: Token, expected: number): Uint8Array =>
+  Buffer.from(JSON.stringify({ a: after, d: dueAt, n: turns }).padEnd(size - String(expected).length))
 
 export const decode = (stored: Stored): Token => {
   const text = Buffer.from(stored.bytes.buffer, stored.bytes.byteOffset, stored.bytes.byteLength).toString()
@@ -28,7 +31,7 @@ export const decode = (stored: Stored): Token => {
 /** Wakes a key that has no token. `key` encoded. */
 export const wake = (names: Names.QueueNames, key: string): Publish => ({
   subject: Names.token(names, key),
-  bytes: encode({ after: 0, dueAt: undefined, turns: 0 }),
+  bytes: encode({ after: 0, dueAt: undefined, turns: 0 }, 0),
   expected: 0
 })
 
@@ -42,6 +45,6 @@ export const past = (token: Token, sequence: number): Token => ({
 /** The next turn, if the token still is the one of this sequence. */
 export const turn = (subject: string, sequence: number, next: Token): Publish => ({
   subject,
-  bytes: encode(next),
+  bytes: encode(next, sequence),
   expected: sequence
 })

@@ -43,10 +43,11 @@ export const make = Effect.fnUntraced(function*(
   const local = yield* Clock.Clock
   const [one, other] = [yield* Random.nextInt, yield* Random.nextInt]
   const writer = `${Math.abs(one).toString(36)}${Math.abs(other).toString(36)}`
-  yield* streams.ensureStream(tableConfig(namespace))
+  const table = tableConfig(namespace)
+  yield* streams.ensureStream(table)
   const stream = Names.table(namespace)
   const prefix = Names.tablePrefix(namespace)
-  const clock = new BrokerClock(streams, local, stream, `${prefix}t.${writer}`)
+  const clock = new BrokerClock(streams, local, table, `${prefix}t.${writer}`)
   yield* clock.measure
   yield* Effect.forkScoped(clock.following)
   const incarnation = new Incarnation(streams, stream, `${prefix}i.`)

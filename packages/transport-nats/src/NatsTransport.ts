@@ -44,7 +44,7 @@ export interface NatsTransportOptions {
   readonly maxMessages?: number | undefined
   /** Their bytes. */
   readonly maxBytes?: number | undefined
-  /** How long an operation waits for NATS before it fails with `Unavailable`. Default: 10 seconds, at most 50. */
+  /** How long an operation waits for NATS before it fails with `Unavailable`. Default: 10 seconds, at most 20. */
   readonly patience?: Duration.Input | undefined
 }
 
@@ -66,7 +66,7 @@ export const make = Effect.fnUntraced(function*(
   })
   yield* Startup.check(connection, { replicas, onOldCluster: options.onOldCluster ?? "refuse" })
   // a message that is published again must still be known
-  const patience = Math.min(50_000, Duration.toMillis(Duration.fromInputUnsafe(options.patience ?? "10 seconds")))
+  const patience = Math.min(20_000, Duration.toMillis(Duration.fromInputUnsafe(options.patience ?? "10 seconds")))
   const link = yield* Link.make({ connection, inboxPrefix: options.options?.inboxPrefix, patience })
   const streams = JetStream.make(link, { replicas, bindOnly })
   return yield* TransportOverPort.make(streams, {

@@ -135,7 +135,10 @@ export class Bucket {
     const found = yield* rows.read(names, batch.map(({ id }) => id))
     const jobs = batch.flatMap(({ auth }, index) => {
       const state = standing(found[index]!, auth)
-      return state._tag === "current" && state.row !== undefined ? [Publications.ofRow(state.row)] : []
+      // core looks for a record of whatever was delayed
+      return state._tag === "current" && state.row !== undefined
+        ? [{ ...Publications.ofRow(state.row), isRepeat: false }]
+        : []
     })
     // one that does not fit now must not hold up the others
     const errors = yield* publisher.publish(names, jobs)

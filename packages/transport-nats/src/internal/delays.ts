@@ -22,7 +22,7 @@ const lease = 4_000
 const lead = 1_000
 
 /** ms after which a later bucket is looked at again: a restarted server may forget when. */
-const longest = 600_000
+const longest = 3_600_000
 
 /** Index messages that wait at the server for one worker. */
 const batch = 16

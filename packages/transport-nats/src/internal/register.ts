@@ -59,31 +59,47 @@ export const entries = Effect.fnUntraced(function*(
   }
 })
 
-/** Gives the consumers of the queue the largest lease that somebody alive needs. */
-const agree = Effect.fnUntraced(function*(
+const consumersOf = (names: Names.QueueNames, priorities: ReadonlyArray<string>) => [
+  { name: Names.tokenConsumer, filter: Names.tokens(names) },
+  ...priorities.map((priority) => ({ name: Names.jobConsumer(priority), filter: Names.jobs(names, priority) }))
+]
+
+const largest = Effect.fnUntraced(function*(
+  context: Context,
+  names: Names.QueueNames
+): Effect.fn.Return<number, TransportError> {
+  return Math.ceil(Math.max(0, ...(yield* entries(context, names)).map(({ lease }) => lease)))
+})
+
+/** Raises leases that are shorter than ours, and creates consumers that are not there. */
+const raise = Effect.fnUntraced(function*(
   context: Context,
   names: Names.QueueNames,
-  options: SubscribeOptions
+  { lease, priorities }: SubscribeOptions
 ): Effect.fn.Return<void, TransportError> {
   const { streams } = context
-  yield* context.queues.restore(names)
-  const leases = (yield* entries(context, names)).map(({ lease }) => lease)
-  const ackWait = Math.ceil(Math.max(options.lease, ...leases))
-  const consumers = [
-    { name: Names.tokenConsumer, filter: Names.tokens(names) },
-    ...options.priorities.map((priority) => ({
-      name: Names.jobConsumer(priority),
-      filter: Names.jobs(names, priority)
-    }))
-  ]
-  yield* Effect.forEach(consumers, ({ filter, name }) =>
-    Effect.flatMap(
-      streams.consumerInfo(names.work, name),
-      (info) =>
-        info?.ackWait === ackWait
-          ? Effect.void
-          : streams.ensureConsumer({ stream: names.work, name, filter, ackWait })
-    ), { concurrency: "unbounded", discard: true })
+  const ensure = Effect.fnUntraced(function*({ filter, name }: { readonly filter: string; readonly name: string }) {
+    const info = yield* streams.consumerInfo(names.work, name)
+    if (info !== undefined && info.ackWait >= lease) return
+    if (info === undefined) yield* context.queues.restore(names)
+    const ackWait = info === undefined ? Math.max(lease, yield* largest(context, names)) : lease
+    yield* streams.ensureConsumer({ stream: names.work, name, filter, ackWait: Math.ceil(ackWait) })
+  })
+  yield* Effect.forEach(consumersOf(names, priorities), ensure, { concurrency: "unbounded", discard: true })
+})
+
+/** Lowers leases that nobody alive needs. */
+export const lower = Effect.fnUntraced(function*(
+  context: Context,
+  names: Names.QueueNames
+): Effect.fn.Return<void, TransportError> {
+  const ackWait = yield* largest(context, names)
+  if (ackWait === 0) return
+  for (const { filter, name } of consumersOf(names, yield* context.levels.read(names))) {
+    const info = yield* context.streams.consumerInfo(names.work, name)
+    if (info === undefined || info.ackWait <= ackWait) continue
+    yield* context.streams.ensureConsumer({ stream: names.work, name, filter, ackWait })
+  }
 })
 
 /** Announces a worker until the scope closes. Its consumers are there when it returns. */
@@ -97,12 +113,12 @@ export const enter = Effect.fnUntraced(function*(
     Effect.asVoid(context.streams.publish([entry(subject, options.lease, isClosed)]))
   yield* announce(false)
   yield* Effect.addFinalizer(() => announce(true))
-  yield* agree(context, names, options)
+  yield* raise(context, names, options)
   yield* Effect.forkScoped(
     Effect.forever(
       Effect.andThen(
         Effect.sleep(intervalOf(options.lease)),
-        Effect.ignore(Effect.andThen(announce(false), agree(context, names, options)))
+        Effect.ignore(Effect.andThen(announce(false), raise(context, names, options)))
       )
     )
   )

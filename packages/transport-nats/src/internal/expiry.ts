@@ -1,0 +1,87 @@
+/**
+ * Forgets what ran out. Readers compare times themselves: this is about room only.
+ */
+import type { TransportError } from "@troupe/core/TransportError"
+import * as Effect from "effect/Effect"
+import type { Context } from "./context.ts"
+import * as Letter from "./letter.ts"
+import * as Names from "./names.ts"
+import * as Row from "./row.ts"
+import { isExpired } from "./store.ts"
+import type { Publish } from "./streams.ts"
+
+/** Rows that are looked at together. */
+const chunk = 500
+
+/** Chunks of one round at most. */
+const maxChunks = 400
+
+/** ms after which rows that still count are written anew, so that what ran out behind them can go. */
+const patience = 30 * 60_000
+
+/** Letters and rows of the table that one round looks at. */
+const maxLooks = 500
+
+/**
+ * Rows expire about in the order in which they were written: the oldest part of
+ * the stream goes as a whole, and what still counts in it is written anew. A young
+ * part of which most still counts stays.
+ */
+export const rows = Effect.fnUntraced(function*(
+  { clock, streams }: Context,
+  names: Names.QueueNames
+): Effect.fn.Return<void, TransportError> {
+  const info = yield* streams.streamInfo(names.rows)
+  if (info === undefined || info.messages === 0) return
+  let from = info.firstSequence
+  for (let count = 0; count < maxChunks && from <= info.lastSequence; count++) {
+    const end = Math.min(from + chunk, info.lastSequence + 1)
+    const found = yield* streams.at(names.rows, Array.from({ length: end - from }, (_, index) => from + index))
+    const present = found.filter((one) => one !== undefined)
+    const now = clock.now()
+    const copies = present.flatMap((one): ReadonlyArray<Publish> => {
+      const { sequence, subject } = one
+      if (subject === Names.levels(names)) return [{ subject, bytes: one.bytes, expected: sequence }]
+      const { row } = Row.read(one, now)
+      return row === undefined ? [] : [{ subject, bytes: Row.copied(row, now), expected: sequence }]
+    })
+    const isYoung = (present.at(-1)?.timestamp ?? 0) > now - patience
+    if (isYoung && copies.length * 2 > present.length) return
+    const answers = yield* streams.publish(copies)
+    // whoever changed a row meanwhile wrote it anew
+    if (answers.some(({ _tag }) => _tag !== "Stored" && _tag !== "WrongSequence")) return
+    yield* streams.purge(names.rows, ">", end)
+    from = end
+  }
+})
+
+export const letters = Effect.fnUntraced(function*(
+  { clock, streams }: Context,
+  names: Names.QueueNames
+): Effect.fn.Return<void, TransportError> {
+  let from = 1
+  for (let count = 0; count < maxLooks; count++) {
+    const message = yield* streams.next(names.mailboxes, Names.letters(names), from)
+    if (message === undefined) return
+    from = message.sequence + 1
+    if (Letter.read(message, clock.now()) === undefined) {
+      yield* streams.purge(names.mailboxes, message.subject, from)
+    }
+  }
+})
+
+/** Where the next round goes on, by namespace. */
+const positions = new WeakMap<Context, number>()
+
+export const table = Effect.fnUntraced(function*(context: Context): Effect.fn.Return<void, TransportError> {
+  const { clock, namespace, streams } = context
+  const stream = Names.table(namespace)
+  let from = positions.get(context) ?? 1
+  for (let count = 0; count < maxLooks; count++) {
+    const message = yield* streams.next(stream, `${Names.tablePrefix(namespace)}>`, from)
+    from = message === undefined ? 1 : message.sequence + 1
+    if (message === undefined) break
+    if (isExpired(namespace, message, clock.now())) yield* streams.purge(stream, message.subject, from)
+  }
+  positions.set(context, from)
+})

@@ -1,0 +1,126 @@
+/**
+ * Looks after what a crash left behind, and forgets what ran out.
+ *
+ * One worker of a queue makes a round at a time. Nothing is removed on the word
+ * of a consumer: a message at or below its acknowledgement floor is published in
+ * its own place, so that it is delivered again, and its row decides.
+ */
+import type { TransportError } from "@troupe/core/TransportError"
+import * as Effect from "effect/Effect"
+import * as Latch from "effect/Latch"
+import type { Scope } from "effect/Scope"
+import type { Context } from "./context.ts"
+import * as Expiry from "./expiry.ts"
+import * as Names from "./names.ts"
+import * as Publications from "./publications.ts"
+import * as Register from "./register.ts"
+import type { Publish } from "./streams.ts"
+import * as Token from "./token.ts"
+
+/** ms between two rounds of a queue. */
+const interval = 30_000
+
+/** ms after a reconnection until the next round: the others are back, too. */
+const settling = 2_000
+
+/** Messages that one round publishes again for one consumer. */
+const maxRevived = 5_000
+
+/** Keys whose tokens are looked for at once. */
+const maxKeys = 500
+
+const nothing = new Uint8Array(0)
+
+/** Whether this worker makes the round. */
+const claim = Effect.fnUntraced(function*(
+  { clock, namespace, streams }: Context,
+  names: Names.QueueNames,
+  age: number
+): Effect.fn.Return<boolean, TransportError> {
+  const subject = `${Names.tablePrefix(namespace)}j.${Names.encode(names.queue)}`
+  const [last] = yield* streams.last(Names.table(namespace), [subject])
+  if (last !== undefined && clock.now() - last.timestamp < age) return false
+  const [answer] = yield* streams.publish([{ subject, bytes: nothing, expected: last?.sequence ?? 0 }])
+  return answer?._tag === "Stored"
+})
+
+/** A crash of the server brings acknowledged messages back, and never delivers them. */
+const revive = Effect.fnUntraced(function*(
+  { streams }: Context,
+  stream: string,
+  consumer: string,
+  filter: string
+): Effect.fn.Return<void, TransportError> {
+  const info = yield* streams.consumerInfo(stream, consumer)
+  if (info === undefined) return
+  const messages: Array<Publish> = []
+  for (let from = 1; messages.length < maxRevived;) {
+    const message = yield* streams.next(stream, filter, from)
+    if (message === undefined || message.sequence > info.ackFloor) break
+    const { bytes, sequence, subject } = message
+    messages.push({ subject, bytes, headers: { [Publications.checkHeader]: "1" }, expected: sequence })
+    from = sequence + 1
+  }
+  if (messages.length === 0) return
+  yield* Effect.logWarning(`NATS forgot about ${messages.length} messages of "${filter}", publishing them again`)
+  yield* streams.publish(messages)
+})
+
+/** A crash between the mailbox and the token, or between the token and a second look, leaves a key asleep. */
+const wakeKeys = Effect.fnUntraced(function*(
+  { streams }: Context,
+  names: Names.QueueNames
+): Effect.fn.Return<void, TransportError> {
+  const info = yield* streams.streamInfo(names.mailboxes)
+  if (info === undefined || info.messages === 0) return
+  const subjects = (yield* streams.streamInfo(names.mailboxes, Names.mailboxes(names)))?.subjects ?? new Map()
+  const keys = Array.from(subjects.keys(), Names.parseKey)
+  for (let from = 0; from < keys.length; from += maxKeys) {
+    const some = keys.slice(from, from + maxKeys)
+    const tokens = yield* streams.last(names.work, some.map((key) => Names.token(names, key)))
+    const asleep = some.filter((_, index) => tokens[index] === undefined)
+    if (asleep.length > 0) yield* streams.publish(asleep.map((key) => Token.wake(names, key)))
+  }
+})
+
+const round = Effect.fnUntraced(function*(
+  context: Context,
+  names: Names.QueueNames
+): Effect.fn.Return<void, TransportError> {
+  yield* context.queues.restore(names)
+  yield* Register.lower(context, names)
+  for (const level of yield* context.levels.read(names)) {
+    yield* revive(context, names.work, Names.jobConsumer(level), Names.jobs(names, level))
+  }
+  yield* revive(context, names.work, Names.tokenConsumer, Names.tokens(names))
+  yield* revive(context, names.delays, Names.indexConsumer, Names.indexes(names))
+  yield* wakeKeys(context, names)
+  yield* Expiry.rows(context, names)
+  yield* Expiry.letters(context, names)
+  yield* Expiry.table(context)
+})
+
+/** Rounds until the scope closes. */
+export const run = Effect.fnUntraced(function*(
+  context: Context,
+  names: Names.QueueNames
+): Effect.fn.Return<void, never, Scope> {
+  const reconnected = yield* Latch.make()
+  yield* context.streams.onReconnect(() => reconnected.openUnsafe())
+  const once = Effect.gen(function*() {
+    const woken = yield* Effect.timeoutOption(reconnected.await, interval / 3)
+    const isUrgent = woken._tag === "Some"
+    if (isUrgent) {
+      reconnected.closeUnsafe()
+      yield* Effect.sleep(settling)
+    }
+    if (yield* claim(context, names, isUrgent ? settling : interval)) yield* round(context, names)
+  })
+  yield* Effect.forkScoped(Effect.forever(
+    Effect.catchCause(once, (cause) =>
+      Effect.andThen(
+        Effect.logDebug(`Looking after queue "${names.queue}" failed, trying again later`, cause),
+        Effect.sleep(settling)
+      ))
+  ))
+})

@@ -23,7 +23,9 @@ import * as Link from "./internal/link.ts"
 import * as Startup from "./internal/startup.ts"
 import * as TransportOverPort from "./internal/transport.ts"
 
+/** The rights that a NATS user needs, by role. */
 export type { Credentials } from "./internal/connect.ts"
+export { type PermissionOptions, type Permissions, permissions, type Role } from "./internal/permissions.ts"
 
 export interface NatsTransportOptions {
   /** `nats://user:password@host:port`, `tls://…`; several of one cluster. Default: `nats://localhost:4222`. */

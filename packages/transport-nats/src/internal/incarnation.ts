@@ -1,10 +1,12 @@
 /**
- * The life of the server. Acknowledgements and counts of an earlier one may be
- * lost, so what is older than this life is looked at before it is handed out.
+ * The life of the server. Acknowledgements, counts and message ids of an earlier
+ * one may be lost, so what is older than this life is looked at before it is
+ * handed out, and what was published again at its beginning, too.
  */
 import type { TransportError } from "@troupe/core/TransportError"
 import * as Effect from "effect/Effect"
 import type { Scope } from "effect/Scope"
+import { duplicateWindow } from "./queues.ts"
 import type { Streams } from "./streams.ts"
 
 const nothing = new Uint8Array(0)
@@ -23,7 +25,7 @@ export class Incarnation {
     this.prefix = prefix
   }
 
-  /** Whether the server may have forgotten something about a message that it stored then. */
+  /** Whether the server may have forgotten something about a message that it stored then: ms since the epoch. */
   isOlder(timestamp: number): boolean {
     return timestamp < this.since
   }
@@ -35,9 +37,15 @@ export class Incarnation {
     const subject = `${this.prefix}${name}`
     return Effect.flatMap(this.streams.publish([{ subject, bytes: nothing, expected: 0 }]), ([answer]) => {
       if (answer?._tag === "Failed") return Effect.fail(answer.error)
-      return Effect.map(this.streams.last(this.stream, [subject]), ([stored]) => {
-        if (stored !== undefined && this.streams.incarnation() === name) this.since = stored.timestamp
-      })
+      return Effect.zipWith(
+        this.streams.last(this.stream, [subject]),
+        this.streams.next(this.stream, `${this.prefix}*`, 1),
+        ([stored], first) => {
+          if (stored === undefined || this.streams.incarnation() !== name) return
+          const isFirst = first?.subject === subject
+          this.since = stored.timestamp + (isFirst ? 0 : duplicateWindow)
+        }
+      )
     })
   })
 

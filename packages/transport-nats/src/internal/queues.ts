@@ -13,7 +13,7 @@ export interface Limits {
 }
 
 /** ms in which the server knows a message that is published again. Patience has to be shorter. */
-const duplicateWindow = 30_000
+export const duplicateWindow = 30_000
 
 /** The streams of one queue, for whoever creates them beforehand. */
 const configs = (names: Names.QueueNames, limits: Limits): ReadonlyArray<StreamConfig> => [

@@ -17,6 +17,8 @@ import { View } from "./view.ts"
 /** Messages that are looked at one by one; above it counts are rough. */
 const maxLooks = 1_000
 
+const maxMails = 200
+
 const nothing: QueueStats = { scheduled: 0, queued: 0, running: 0, dead: 0, oldestAge: undefined, consumers: 0 }
 
 /** The first messages of a stream that match. */
@@ -81,13 +83,13 @@ const keyed = Effect.fnUntraced(function*(view: View, letters: number): Effect.f
       if ((yield* Key.head(context, names, Names.parseKey(token.subject), after)) !== undefined) running++
     }
   }
-  let oldest = Infinity
-  for (const mail of yield* some(context, names.mailboxes, Names.mailboxes(names), 1, 100)) {
-    if ((yield* view.ofMail(mail))?.place !== "queued") continue
-    oldest = mail.timestamp
-    break
-  }
-  return { running, waiting, queued: Math.max(0, total - running - waiting), oldest }
+  const mails = yield* some(context, names.mailboxes, Names.mailboxes(names), 1, maxMails)
+  const jobs = yield* Effect.forEach(mails, view.ofMail, { concurrency: 32 })
+  const waits = (index: number) => jobs[index]?.place === "queued"
+  const oldest = mails.find((_, index) => waits(index))?.timestamp ?? Infinity
+  // a mailbox also holds what is over, until its key comes to it
+  const queued = total <= maxMails ? mails.filter((_, index) => waits(index)).length : total - running - waiting
+  return { running, waiting, queued: Math.max(0, queued), oldest }
 })
 
 export const stats = Effect.fnUntraced(function*(

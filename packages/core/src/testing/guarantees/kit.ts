@@ -179,7 +179,10 @@ export class Kit {
   ): Effect.Effect<OtherClient, TransportError, Scope> {
     return Effect.suspend(() => {
       const { log } = this.transport
-      const faults = Faults.make({ ...this.transport, log: { ...log, send: (sent, generated) => log.send(change(sent), generated) } })
+      const faults = Faults.make({
+        ...this.transport,
+        log: { ...log, send: (sent, generated) => log.send(change(sent), generated) }
+      })
       return Effect.map(Effect.provideService(Client.make, Transport, faults.transport), (client) => ({
         client,
         faults,

@@ -10,6 +10,7 @@ import { Transport } from "@troupe/core/Transport"
 import { TransportError } from "@troupe/core/TransportError"
 import * as RedisTransport from "@troupe/transport-redis/RedisTransport"
 import type { NonEmptyReadonlyArray } from "effect/Array"
+import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
@@ -39,14 +40,17 @@ let count = 0
 const live = { elapse: Effect.sleep, wait: Effect.sleep, slack: 2_000 }
 
 /** Runs with a transport behind the proxy. The invariant checker judges what it came to. */
-const run = (body: (kit: Kit, history: Invariants.Draft) => Effect.Effect<void, unknown, Scope>) =>
+const run = (
+  body: (kit: Kit, history: Invariants.Draft) => Effect.Effect<void, unknown, Scope>,
+  host: Layer.Layer<never> = Layer.empty
+) =>
   Effect.runPromise(
     Effect.gen(function*() {
       const history = Invariants.empty()
       yield* Effect.scoped(body(new Kit(watch(yield* Transport, history), live, `seam-${++count}`), history))
       yield* Invariants.verify(history, { tolerance: 50 })
     }).pipe(
-      Effect.provide(RedisTransport.layer({ url: `redis://127.0.0.1:${proxy.port}` })),
+      Effect.provide(Layer.provide(RedisTransport.layer({ url: `redis://127.0.0.1:${proxy.port}` }), host)),
       Effect.provide(Layer.succeed(References.MinimumLogLevel, "Error"))
     )
   )
@@ -224,11 +228,14 @@ test(
           const arrived = yield* kit.collect(other, 2)
           expect(arrived.map(({ envelope }) => envelope.id).sort()).toEqual([first.id, delayed.id].sort())
           expect(Date.now() - takenAt).toBeGreaterThanOrEqual(1_000)
+          yield* kit.settle(other, kit.ack(arrived[0]!))
           // twice as long as their leases
-          yield* Effect.sleep(2_000)
+          for (let round = 0; round < 8; round++) {
+            yield* Effect.sleep(250)
+            expect(yield* other.extend([arrived[1]!])).toEqual([arrived[1]])
+          }
           expect((yield* kit.log.stats(kit.queue)).consumers).toBe(2)
           // it leaves with a job in hand
-          yield* kit.settle(other, kit.ack(arrived[0]!))
         }))
         expect(yield* Effect.promise(() => admin.hget(key, "other"))).toMatch(/ closed$/)
         const again = yield* kit.take(silent)
@@ -260,3 +267,36 @@ test(
     ),
   30_000
 )
+
+test("a clock that is set an hour forward and back again keeps no job waiting", () => {
+  let offset = 0
+  const settable = Layer.effect(
+    Clock.Clock,
+    Effect.map(Clock.Clock, (right): Clock.Clock => {
+      const currentTimeMillisUnsafe = () => right.currentTimeMillisUnsafe() + offset
+      const currentTimeNanosUnsafe = () => right.currentTimeNanosUnsafe() + BigInt(offset) * 1_000_000n
+      return {
+        currentTimeMillisUnsafe,
+        currentTimeMillis: Effect.sync(currentTimeMillisUnsafe),
+        currentTimeNanosUnsafe,
+        currentTimeNanos: Effect.sync(currentTimeNanosUnsafe),
+        monotonicTimeNanosUnsafe: () => right.monotonicTimeNanosUnsafe(),
+        monotonicTimeNanos: right.monotonicTimeNanos,
+        sleep: (duration) => right.sleep(duration)
+      }
+    })
+  )
+  return run((kit) =>
+    Effect.gen(function*() {
+      const subscription = yield* kit.subscribe()
+      for (const next of [3_600_000, 0, -3_600_000, 0]) {
+        yield* Effect.sync(() => void (offset = next))
+        // the worker has looked at its clock
+        yield* Effect.sleep(700)
+        for (let n = 0; n < 3; n++) {
+          yield* kit.send(kit.envelope())
+          yield* kit.settle(subscription, kit.ack(yield* kit.take(subscription)))
+        }
+      }
+    }), settable)
+}, 60_000)

@@ -134,7 +134,7 @@ test(
       expect(await one.stats()).toMatchObject({ scheduled: 0, queued: 0, running: 0, dead: 0 })
     }
   },
-  60_000
+  150_000
 )
 
 test("each release takes over the jobs of a dead worker of the other, and cancels its jobs", async () => {
@@ -154,7 +154,7 @@ test("each release takes over the jobs of a dead worker of the other, and cancel
     expect(await heir.await("behind b")).toEqual(["behind b by heir"])
     heir.kill()
   }
-}, 60_000)
+}, 150_000)
 
 test("an envelope version that only the later release knows is dead-lettered by the present one, whole", async () => {
   begin()
@@ -183,7 +183,7 @@ test("an envelope version that only the later release knows is dead-lettered by 
   const late = node(Release.present, "late")
   await late.enqueue({ name: "from the past", failures: 2 })
   expect(await late.await("from the past")).toEqual(["from the past by new"])
-}, 60_000)
+}, 150_000)
 
 test("a release with another layout does not touch this one's keys", async () => {
   begin()
@@ -195,7 +195,7 @@ test("a release with another layout does not touch this one's keys", async () =>
   expect(await other.await("a", "b")).toEqual(["a by other", "b by other"])
   const layouts = new Set((await redis.keys("*")).filter((one) => one.includes(queue)).map((one) => one.slice(0, 9)))
   expect([...layouts].sort()).toEqual(["troupe:1:", "troupe:2:"])
-}, 60_000)
+}, 150_000)
 
 test("every key has a row in docs/redis.md, with its type", async () => {
   const page = readFileSync(join(resolve(import.meta.dirname, "../.."), "docs/redis.md"), "utf8")

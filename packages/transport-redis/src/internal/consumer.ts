@@ -308,6 +308,8 @@ export class Consumer {
   private checkAwake(): void {
     const now = this.link.now()
     if (now - this.sweptAt > this.options.lease) this.wokeAt = now
+    // a clock that was set back: nothing happened later than now
+    this.wokeAt = Math.min(this.wokeAt, now)
     this.sweptAt = now
   }
 

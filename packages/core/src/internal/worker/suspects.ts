@@ -80,7 +80,12 @@ export const judge = (
     if (!starts) return Effect.succeed(0)
     const value = encodeJson({ revision, deliveries, count: count + 1 })
     return store.put(collection(queue), id, value, { ifRevision: row?.revision ?? 0, timeToLive }).pipe(
-      Effect.catchTag("RevisionConflict", () => judge(settings, queue, delivery, starts))
+      Effect.catchTag("RevisionConflict", () => judge(settings, queue, delivery, starts)),
+      // a full broker takes no row, and its jobs must run all the same: there every hand-out counts
+      Effect.catchIf(
+        (error) => error.reason._tag !== "Unavailable",
+        () => Effect.succeed<Verdict>(deliveries > settings.maxDeliveries ? "poison" : 0)
+      )
     )
   })
 }

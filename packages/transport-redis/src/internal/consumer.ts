@@ -30,8 +30,6 @@ export interface Settle {
   readonly fail: (error: TransportError) => void
 }
 
-type Own = Settlement & { readonly delivery: HandOut }
-
 /** Jobs per fetch: a longer script would hold up everybody else. */
 const maxFetch = 128
 
@@ -174,8 +172,8 @@ export class Consumer {
     const { blocking, desk } = this
     if (!this.idle || !desk.isWaiting || this.looking || this.requested > 0) return
     if (!blocking.isReady || blocking.isReading) return
-    // per stream: all of them together should not give more than is wanted
-    blocking.start(Math.max(1, Math.min(maxFetch, Math.floor(desk.total / this.streams.length))), this.link.now())
+    // per stream: jobs of several levels at the very same moment are rare, and the surplus waits for the next pull
+    blocking.start(Math.max(1, Math.min(maxFetch, Math.floor(desk.total / 2))), this.link.now())
   }
 
   private nextBatch(): Array<Settle> {
@@ -190,27 +188,29 @@ export class Consumer {
   }
 
   private trip(batch: ReadonlyArray<Settle>, want: number): void {
-    const unique = new Map<HandOut, Own>()
+    const unique: Array<Cycle.Own> = []
     for (const { settlements } of batch) {
       for (const settlement of settlements) {
         const { delivery } = settlement
-        if (delivery instanceof HandOut && delivery.repeated(settlement._tag) === undefined && !unique.has(delivery)) {
-          // `instanceof` does not narrow the settlement that the delivery is a part of
-          unique.set(delivery, settlement as Own)
-        }
+        if (!(delivery instanceof HandOut) || delivery.repeated(settlement._tag) !== undefined) continue
+        if (delivery.batch === batch) continue
+        delivery.batch = batch
+        // `instanceof` does not narrow the settlement that the delivery is a part of
+        unique.push(settlement as Cycle.Own)
       }
     }
     const answer = () => {
       for (const { resume, settlements } of batch) {
-        resume(settlements.map((settlement): Settled => {
-          const { delivery } = settlement
-          return delivery instanceof HandOut ? delivery.repeated(settlement._tag) ?? "superseded" : "superseded"
-        }))
+        resume(
+          settlements.map(({ _tag, delivery }): Settled =>
+            delivery instanceof HandOut ? delivery.repeated(_tag) ?? "superseded" : "superseded"
+          )
+        )
       }
     }
-    if (unique.size === 0 && want === 0) return answer()
+    if (unique.length === 0 && want === 0) return answer()
     const head = [this.options.consumer, String(want), this.everywhere, String(this.streams.length), ...this.streams]
-    const { args, order } = Cycle.encode(this.keys, head, [...unique.values()])
+    const { args, order } = Cycle.encode(this.keys, head, unique)
     const askedAt = this.link.now()
     this.trips++
     this.requested += want
@@ -221,10 +221,11 @@ export class Consumer {
     this.script("settle", Cycle.script, args, (reply) => {
       landed()
       const { entries, nextDue, settled } = Cycle.decode(reply as Cycle.Reply, order.length)
-      order.forEach((handOut, index) => {
-        handOut.settled(unique.get(handOut)!._tag, settled[index]!)
-        this.held.forget(handOut)
-      })
+      for (let i = 0; i < order.length; i++) {
+        const { _tag, delivery } = order[i]!
+        delivery.settled(_tag, settled[i]!)
+        this.held.forget(delivery)
+      }
       if (want > 0) this.idle = entries.length < want
       this.alarm.set(nextDue)
       this.receive(entries, askedAt)

@@ -3,6 +3,7 @@
  * became due and fetches the next jobs.
  */
 import type { Settled, Settlement } from "@troupe/core/JobLog"
+import type { JobRecord } from "@troupe/core/JobRecord"
 import * as Bytes from "./bytes.ts"
 import * as Due from "./due.ts"
 import type { HandOut } from "./handOut.ts"
@@ -29,8 +30,8 @@ import * as Script from "./script.ts"
  *   Drop    nothing
  *
  * Answers the positions that were superseded (from 1, plain ones first), ms
- * until the next scheduled job is due or -1, and per stream that had jobs its
- * name and a flat list of entry, head, envelope.
+ * until the next scheduled job is due or -1, and per stream that had jobs what
+ * `handOver` says.
  *
  * The first write is XACK: a full server lets it and everything after it pass.
  * An entry belongs to whoever has it pending, and a job that moves on gets a
@@ -39,7 +40,7 @@ import * as Script from "./script.ts"
  */
 export const script = Script.make(
   `${Lua.prelude}${Lua.read}${Lua.push}${Lua.join}${Lua.advance}${Lua.promote}${Lua.nextDue}
-${Lua.admit}${Lua.finish}${Lua.announce}
+${Lua.admit}${Lua.finish}${Lua.announce}${Lua.handOver}
 local N, want, everywhere = #ARGV, tonumber(ARGV[2]), ARGV[3] == '1'
 local i = 5 + tonumber(ARGV[4])
 local lost, position = {}, 0
@@ -157,14 +158,8 @@ if want > 0 then
       read = call('XREADGROUP', 'GROUP', 'g', ARGV[1], 'COUNT', want, 'STREAMS', stream, '>')
     end
     if read then
-      local entries, flat, c = read[1][2], {}, 0
-      for y = 1, #entries do
-        local fields = entries[y][2]
-        flat[c + 1], flat[c + 2], flat[c + 3] = entries[y][1], fields[4] or '', fields[6] or ''
-        c = c + 3
-      end
-      out[#out + 1] = ARGV[4 + x]
-      out[#out + 1] = flat
+      local entries = read[1][2]
+      handOver(out, ARGV[4 + x], entries)
       want = want - #entries
       if want <= 0 then break end
     end
@@ -177,8 +172,7 @@ return out
 export type Arg = string | Buffer
 
 interface Group {
-  readonly handOuts: Array<HandOut>
-  readonly ids: Array<string>
+  readonly settlements: Array<Own>
   readonly records: Array<Buffer>
   readonly runs: Array<string>
   /** Of the last run: how many, and what they have in common. */
@@ -187,47 +181,45 @@ interface Group {
   client: string | undefined
 }
 
-/** What a batch comes to. `order[n]` is the hand-out at the script's position n + 1. */
+export type Own = Settlement & { readonly delivery: HandOut }
+
+/** What a batch comes to. `order[n]` is the settlement at the script's position n + 1. */
 export interface Encoded {
   readonly args: Array<Arg>
-  readonly order: ReadonlyArray<HandOut>
+  readonly order: ReadonlyArray<Own>
 }
 
 /** Each hand-out of `settlements` occurs once. */
-export const encode = (
-  keys: Keys,
-  head: ReadonlyArray<string>,
-  settlements: ReadonlyArray<Settlement & { readonly delivery: HandOut }>
-): Encoded => {
+export const encode = (keys: Keys, head: ReadonlyArray<string>, settlements: ReadonlyArray<Own>): Encoded => {
   const groups = new Map<string, Group>()
-  const others: Array<Settlement & { readonly delivery: HandOut }> = []
+  const others: Array<Own> = []
   for (const settlement of settlements) {
     if (settlement._tag === "Ack" && settlement.delivery.envelope.key === undefined) {
-      const { delivery, record } = settlement
+      const { record } = settlement
       if (record.valueTimeToLive >= record.timeToLive) {
-        addPlain(keys, groups, delivery, record)
+        addPlain(keys, groups, settlement, record)
         continue
       }
     }
     others.push(settlement)
   }
   const args: Array<Arg> = [...head, String(groups.size)]
-  const order: Array<HandOut> = []
+  const order: Array<Own> = []
   for (const [stream, group] of groups) {
     endRun(keys, group)
-    args.push(stream, String(group.handOuts.length))
-    for (const handOut of group.handOuts) {
-      args.push(handOut.entry)
-      order.push(handOut)
+    args.push(stream, String(group.settlements.length))
+    for (const settlement of group.settlements) {
+      args.push(settlement.delivery.entry)
+      order.push(settlement)
     }
-    for (const id of group.ids) args.push(id)
+    for (const settlement of group.settlements) args.push(settlement.delivery.envelope.id)
     for (const record of group.records) args.push(record)
     args.push(String(group.runs.length / 3))
     for (const run of group.runs) args.push(run)
   }
   for (const settlement of others) {
     addOther(keys, args, settlement)
-    order.push(settlement.delivery)
+    order.push(settlement)
   }
   return { args, order }
 }
@@ -238,16 +230,12 @@ const endRun = (keys: Keys, group: Group): void => {
   group.runs.push(String(group.count), String(group.ttl), channel)
 }
 
-const addPlain = (
-  keys: Keys,
-  groups: Map<string, Group>,
-  handOut: HandOut,
-  record: Parameters<typeof Record.encode>[0]
-): void => {
-  let group = groups.get(handOut.stream)
+const addPlain = (keys: Keys, groups: Map<string, Group>, settlement: Own, record: JobRecord): void => {
+  const { stream } = settlement.delivery
+  let group = groups.get(stream)
   if (group === undefined) {
-    group = { handOuts: [], ids: [], records: [], runs: [], count: 0, ttl: 0, client: undefined }
-    groups.set(handOut.stream, group)
+    group = { settlements: [], records: [], runs: [], count: 0, ttl: 0, client: undefined }
+    groups.set(stream, group)
   }
   const ttl = Record.milliseconds(record.timeToLive)
   if (group.count > 0 && (group.ttl !== ttl || group.client !== record.replyTo)) {
@@ -257,12 +245,11 @@ const addPlain = (
   group.count++
   group.ttl = ttl
   group.client = record.replyTo
-  group.handOuts.push(handOut)
-  group.ids.push(record.id)
+  group.settlements.push(settlement)
   group.records.push(Record.encode(record))
 }
 
-const addOther = (keys: Keys, args: Array<Arg>, settlement: Settlement & { readonly delivery: HandOut }): void => {
+const addOther = (keys: Keys, args: Array<Arg>, settlement: Own): void => {
   const { entry, envelope, stream } = settlement.delivery
   args.push(settlement._tag, stream, entry, envelope.id, Due.keyOf(envelope))
   switch (settlement._tag) {
@@ -291,14 +278,14 @@ export interface Entry {
 }
 
 export interface Answer {
-  /** One per hand-out of `order`. */
+  /** One per settlement of `order`. */
   readonly settled: ReadonlyArray<Settled>
   /** ms until the next scheduled job is due; `undefined` without one. */
   readonly nextDue: number | undefined
   readonly entries: ReadonlyArray<Entry>
 }
 
-/** The reply of the script, with bulk strings as buffers. */
+/** The reply of the script, with bulk strings as buffers. Of each stream: its name, entries, heads and envelopes. */
 export type Reply = readonly [
   superseded: ReadonlyArray<number>,
   nextDue: number,
@@ -310,13 +297,16 @@ export const decode = (reply: Reply, count: number): Answer => {
   for (let i = 0; i < count; i++) settled.push("settled")
   for (const position of reply[0]) settled[position - 1] = "superseded"
   const entries: Array<Entry> = []
-  const [, , ...streams] = reply
-  for (let i = 0; i + 1 < streams.length; i += 2) {
-    const stream = String(streams[i])
-    const flat = streams[i + 1]!
-    if (Buffer.isBuffer(flat)) continue
-    for (let k = 0; k + 2 < flat.length; k += 3) {
-      entries.push({ stream, entry: Bytes.ascii(flat[k]!), head: Bytes.text(flat[k + 1]!), envelope: flat[k + 2]! })
+  for (let i = 2; i + 3 < reply.length; i += 4) {
+    const stream = String(reply[i])
+    const ids = String(reply[i + 1]).split(" ")
+    const heads = reply[i + 2]
+    const envelopes = reply[i + 3]
+    // lists by construction: this tells the types
+    if (!Array.isArray(heads) || !Array.isArray(envelopes)) continue
+    for (let k = 0; k < ids.length; k++) {
+      const head: Buffer | undefined = heads[k]
+      entries.push({ stream, entry: ids[k]!, head: head === undefined ? "" : Bytes.text(head), envelope: envelopes[k] })
     }
   }
   return { settled, nextDue: reply[1] < 0 ? undefined : reply[1], entries }

@@ -13,6 +13,8 @@ export class HandOut implements Delivery {
   readonly entry: string
   /** When the lease was last known to be ours, ms by the local clock. */
   renewedAt: number
+  /** The batch of settlements that it last travelled with. */
+  batch: object | undefined = undefined
   private settlement: Settlement["_tag"] | undefined = undefined
   private answer: Settled | undefined = undefined
 

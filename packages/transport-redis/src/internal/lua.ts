@@ -177,3 +177,28 @@ local function flush()
   end
 end
 `
+
+/**
+ * handOver: adds to an answer what XREADGROUP read from one stream: its name,
+ * the entries in one text, their heads or nothing if all are empty, and the
+ * envelopes. Every item costs the client more than its bytes do.
+ */
+export const handOver = `
+local function handOver(out, stream, entries)
+  local ids, heads, envelopes, plain = {}, {}, {}, true
+  local n = 0
+  for _, one in ipairs(entries) do
+    local fields = one[2]
+    -- an entry that was deleted while it was ours has no fields
+    if fields then
+      n = n + 1
+      -- an entry that no release wrote may have fewer
+      ids[n], heads[n], envelopes[n] = one[1], fields[4] or '', fields[6] or ''
+      if heads[n] ~= '' then plain = false end
+    end
+  end
+  if n == 0 then return end
+  local c = #out
+  out[c + 1], out[c + 2], out[c + 3], out[c + 4] = stream, table.concat(ids, ' '), plain and {} or heads, envelopes
+end
+`

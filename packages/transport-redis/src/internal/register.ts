@@ -183,24 +183,11 @@ return 1
  * Answers, like a cycle, what the consumer has been given: after a lost reply
  * it may know less than Redis.
  */
-export const own = Script.make(`${Lua.prelude}
+export const own = Script.make(`${Lua.prelude}${Lua.handOver}
 local out = { {}, -1 }
 for x = 2, #ARGV do
   local read = redis.pcall('XREADGROUP', 'GROUP', 'g', ARGV[1], 'COUNT', 1000, 'STREAMS', P .. ARGV[x], '0')
-  if read and not read.err then
-    local flat = {}
-    for _, found in ipairs(read[1][2]) do
-      if found[2] then
-        flat[#flat + 1] = found[1]
-        flat[#flat + 1] = found[2][4] or ''
-        flat[#flat + 1] = found[2][6] or ''
-      end
-    end
-    if #flat > 0 then
-      out[#out + 1] = ARGV[x]
-      out[#out + 1] = flat
-    end
-  end
+  if read and not read.err then handOver(out, ARGV[x], read[1][2]) end
 end
 return out
 `)

@@ -5,6 +5,7 @@
  * Waiting never misses a result: it comes with a push, or from the record if
  * the push was lost.
  */
+import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -53,6 +54,12 @@ export interface Job<out Success, out Error, out R = never> extends Enqueued {
 type OfSchemas<Success extends Schema.Top, Error extends Schema.Top> = Job<
   Success["Type"],
   Error["Type"],
+  Success["DecodingServices"] | Error["DecodingServices"]
+>
+
+type Decoded<Success extends Schema.Top, Error extends Schema.Top> = Effect.Effect<
+  Exit.Exit<Success["Type"], Error["Type"] | JobEnd>,
+  ResultUnreadable,
   Success["DecodingServices"] | Error["DecodingServices"]
 >
 
@@ -148,34 +155,36 @@ class Handle<Success extends Schema.Top, Error extends Schema.Top> implements Of
     )
   }
 
-  #decode(record: JobRecord) {
-    return Effect.gen({ self: this }, function*(): Effect.fn.Return<
-      Exit.Exit<Success["Type"], Error["Type"] | JobEnd>,
-      ResultUnreadable,
-      Success["DecodingServices"] | Error["DecodingServices"]
-    > {
-      const { id, queue } = this
-      const refused = this.#signing?.verifyRecord(record)
-      if (refused !== undefined) return yield* new ResultUnreadable({ id, queue, description: refused.message })
-      const ended = end(record)
-      if (ended !== undefined) return Exit.fail(ended)
-      const codecs = [...yield* Codec.Accepted, yield* Codec.Codec]
-      const codec = codecs.find((codec) => codec.contentType === record.contentType)
+  /** Without a generator: it would cost more than the result's own decoding. */
+  #decode(record: JobRecord): Decoded<Success, Error> {
+    const unreadable = ({ message }: { readonly message: string }) =>
+      new ResultUnreadable({ id: this.id, queue: this.queue, description: message })
+    const refused = this.#signing?.verifyRecord(record)
+    if (refused !== undefined) return Effect.fail(unreadable(refused))
+    const ended = end(record)
+    if (ended !== undefined) return Effect.succeed(Exit.fail(ended))
+    return Effect.contextWith((context: Context.Context<never>): Decoded<Success, Error> => {
+      const codec = codecOf(context, record.contentType)
       if (codec === undefined) {
-        const description = `content type "${record.contentType}" is not in Codec.Accepted`
-        return yield* new ResultUnreadable({ id, queue, description })
+        return Effect.fail(unreadable({ message: `content type "${record.contentType}" is not in Codec.Accepted` }))
       }
-      const unreadable = (error: { readonly message: string }) =>
-        new ResultUnreadable({ id, queue, description: error.message })
+      const { errorSchema, successSchema } = this.#definition
       return record.state === "succeeded"
-        ? Exit.succeed(
-          yield* Effect.mapError(Codec.compiled(codec, this.#definition.successSchema).decode(record.value), unreadable)
+        ? Codec.compiled(codec, successSchema).decode(record.value).pipe(
+          Effect.mapBothEager({ onFailure: unreadable, onSuccess: Exit.succeed })
         )
-        : Exit.fail(
-          yield* Effect.mapError(Codec.compiled(codec, this.#definition.errorSchema).decode(record.value), unreadable)
+        : Codec.compiled(codec, errorSchema).decode(record.value).pipe(
+          Effect.mapBothEager({ onFailure: unreadable, onSuccess: Exit.fail })
         )
     })
   }
+}
+
+const codecOf = (context: Context.Context<never>, contentType: string): Codec.Codec | undefined => {
+  const accepted = Context.get(context, Codec.Accepted).find((codec) => codec.contentType === contentType)
+  if (accepted !== undefined) return accepted
+  const codec = Context.get(context, Codec.Codec)
+  return codec.contentType === contentType ? codec : undefined
 }
 
 /** A typed handle over an untyped one. */

@@ -28,6 +28,8 @@ const patiently = <A, R>(subscribe: Effect.Effect<A, TransportError, R>) =>
 type Answer = Exit.Exit<JobRecord.JobRecord, JobNotFound | TransportError>
 
 interface Entry {
+  /** Of `waiting`. */
+  readonly key: string
   readonly queue: string
   readonly id: string
   readonly resumes: Set<(answer: Answer) => void>
@@ -86,8 +88,7 @@ export const make = (options: {
 
   /** A read may answer late: by then others may wait for the same job under an entry of their own. */
   const forget = (entry: Entry) => {
-    const key = keyOf(entry.queue, entry.id)
-    if (waiting.get(key) === entry) waiting.delete(key)
+    if (waiting.get(entry.key) === entry) waiting.delete(entry.key)
   }
 
   const resolve = (entry: Entry, answer: Answer) => {
@@ -221,7 +222,7 @@ export const make = (options: {
       if (pushed !== undefined && stamp !== undefined && pushed.at > stamp) {
         return resume(Exit.succeed(pushed.record))
       }
-      const entry = waiting.get(key) ?? { queue, id, resumes: new Set() }
+      const entry = waiting.get(key) ?? { key, queue, id, resumes: new Set() }
       waiting.set(key, entry)
       entry.resumes.add(resume)
       if (stamp === undefined || stamp < reliableFrom) {

@@ -231,7 +231,7 @@ export class Consumer {
       this.receive(entries, askedAt)
       // after the new jobs: what they come to joins the next trip
       answer()
-      this.soon()
+      this.flush()
     }, (error) => {
       landed()
       if (want > 0) this.suspicious = true

@@ -1,7 +1,6 @@
 /**
- * Collects settlements and sends them in batches, two of them under way at
- * most: at once, else as soon as one is answered. Repeats a batch until it is
- * answered.
+ * Collects settlements and sends them in batches: at once when idle, else as
+ * soon as the previous batch is answered. Repeats a batch until it is answered.
  */
 import * as Arr from "effect/Array"
 import * as Cause from "effect/Cause"
@@ -19,10 +18,8 @@ export interface Settler {
   readonly drained: Effect.Effect<void>
 }
 
+/** A full buffer is sent without waiting for the rest of the turn. */
 const maxBatch = 256
-
-/** While the broker works on one, the next travels: what a fetch brings is settled with the next fetch. */
-const maxUnderWay = 2
 
 const backoff = Schedule.jittered(Schedule.min([Schedule.exponential("50 millis"), Schedule.spaced("2 seconds")]))
 
@@ -46,9 +43,7 @@ export const make = (
 ): Settler => {
   const fork = Effect.runForkWith(settings.context)
   let buffer: Array<Entry> = []
-  let underWay = 0
-  /** A flush waits for the end of this turn. */
-  let armed = false
+  let flushing = false
   let unanswered = 0
   const waiters: Array<() => void> = []
 
@@ -94,23 +89,22 @@ export const make = (
   const flush = Effect.gen(function*() {
     // everything that ends in this turn travels together
     yield* Effect.yieldNow
-    armed = false
     while (buffer.length > 0) {
       const entries = buffer.splice(0, maxBatch)
       const settlements = entries.map((entry) => entry.settlement)
       if (Arr.isReadonlyArrayNonEmpty(settlements)) done(entries, yield* settle(settlements))
     }
-    underWay--
+    flushing = false
   })
 
   return {
     push: (settlement, onSettled) => {
       unanswered++
       buffer.push({ settlement, onSettled })
-      if (armed || underWay === maxUnderWay) return
-      armed = true
-      underWay++
-      fork(flush)
+      if (!flushing) {
+        flushing = true
+        fork(flush)
+      }
     },
     pending: () => unanswered,
     drained: Effect.callback<void>((resume) => {

@@ -44,7 +44,7 @@ const scenarios: ReadonlyArray<Scenario> = [
   throughput("full cycle, a handler of one async hop", Rounds.bulkCycle({ transport, handler: hop }), {
     against: bareHop
   }),
-  // four codes of two hashes each: SHA-256 alone takes 3 µs per job
+  // three codes of two hashes each
   throughput("full cycle, signed with HMAC", Rounds.bulkCycle({ transport, signed: true }), {
     against: cycle,
     least: 0.5

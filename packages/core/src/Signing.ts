@@ -160,7 +160,7 @@ const describe = (reason: SignatureErrorReason): string => {
   }
 }
 
-/** The signature of an envelope: `1.keyId.code`. Of a record with a value: `1.keyId.code.valueCode`. */
+/** A signature: `1.keyId.code`. Of a record whose value may be dropped before it: `1.keyId.code.valueCode`. */
 const format = "1"
 const isKeyId = /^[A-Za-z0-9_-]{1,64}$/
 
@@ -195,13 +195,14 @@ const fromKeys = (signingId: string, keys: ReadonlyMap<string, Hmac.Key>, maxAge
     if (opened._tag !== "Opened") return opened
     const { key, valueCode } = opened
     if (!Hmac.equal(opened.code, code(key, Canonical.record(record, valueCode)))) return { _tag: "Wrong" }
-    if (record.value.length === 0) {
-      // a value may be dropped before its record, but only if it was meant to be
-      return valueCode === undefined || record.valueTimeToLive < record.timeToLive ? undefined : { _tag: "Wrong" }
-    }
+    if (!Canonical.isApart(record)) return valueCode === undefined ? undefined : { _tag: "Wrong" }
+    if (record.value.length === 0) return undefined
     const same = valueCode !== undefined && Hmac.equal(valueCode, code(key, Canonical.value(record.value)))
     return same ? undefined : { _tag: "Wrong" }
   }
+
+  // a push is verified when it comes and when its waiter reads it: records do not change
+  const verified = new WeakSet<JobRecord>()
 
   return {
     signEnvelope: (envelope) => ({ ...envelope, signature: start + code(signingKey, Canonical.envelope(envelope)) }),
@@ -210,12 +211,16 @@ const fromKeys = (signingId: string, keys: ReadonlyMap<string, Hmac.Key>, maxAge
       return reason && new SignatureError({ part: "envelope", id: envelope.id, queue: envelope.queue, reason })
     },
     signRecord: (record) => {
-      const valueCode = record.value.length === 0 ? undefined : code(signingKey, Canonical.value(record.value))
+      const valueCode = Canonical.isApart(record) && record.value.length > 0
+        ? code(signingKey, Canonical.value(record.value))
+        : undefined
       const signature = start + code(signingKey, Canonical.record(record, valueCode))
       return { ...record, signature: valueCode === undefined ? signature : `${signature}.${valueCode}` }
     },
     verifyRecord: (record) => {
+      if (verified.has(record)) return undefined
       const reason = checkRecord(record)
+      if (reason === undefined) verified.add(record)
       return reason && new SignatureError({ part: "record", id: record.id, queue: record.queue, reason })
     }
   }

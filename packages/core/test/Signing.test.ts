@@ -232,6 +232,16 @@ describe("records", () => {
     assert.strictEqual(recordReason({ ...signed, value: new Uint8Array(0), state: "succeeded" }), "Wrong")
   })
 
+  it("have one code if their value is kept as long as they are", () => {
+    const whole = signing.signRecord({ ...Samples.record, valueTimeToLive: Samples.record.timeToLive })
+    assert.match(whole.signature ?? "", /^1\.a\.[A-Za-z0-9_-]{43}$/)
+    assert.isUndefined(recordReason(JobRecord.fromBytes(JobRecord.toBytes(whole))))
+    assert.strictEqual(recordReason({ ...whole, value: utf8("{}") }), "Wrong")
+    const valueCode = signed.signature?.split(".")[3]
+    assert.strictEqual(recordReason({ ...whole, signature: `${whole.signature}.${valueCode}` }), "Wrong")
+    assert.strictEqual(recordReason({ ...whole, valueTimeToLive: 1, value: new Uint8Array(0) }), "Wrong")
+  })
+
   it("do not take a value that they never had", () => {
     const bare = signing.signRecord(Samples.bareRecord)
     assert.strictEqual(recordReason({ ...bare, value: utf8("1") }), "Wrong")

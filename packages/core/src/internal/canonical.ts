@@ -48,15 +48,18 @@ export const envelope = (self: Envelope): Message =>
     self.body
   )
 
-/** All of a record but its signature, its value by the code that stands for it. */
+/** All of a record but its signature. `valueCode` stands for a value that may be dropped before the rest. */
 export const record = (self: JobRecord, valueCode: string | undefined): Message =>
   write(
     2,
     [self.version, self.attempts, self.finishedAt, self.timeToLive, self.valueTimeToLive],
     string(self.id) + string(self.queue) + string(self.task) + string(self.state) + string(self.reason) +
       string(self.message) + string(self.contentType) + string(self.replyTo) + string(valueCode),
-    empty
+    isApart(self) ? empty : self.value
   )
+
+/** The value may be dropped before the record: it needs a code of its own. Both times are signed. */
+export const isApart = (self: JobRecord): boolean => self.valueTimeToLive < self.timeToLive
 
 export const value = (bytes: Uint8Array): Message => write(3, [], "", bytes)
 

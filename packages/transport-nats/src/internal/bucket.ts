@@ -36,6 +36,9 @@ const heartbeat = 5_000
 /** ms between two looks at whether the bucket is over. */
 const idle = 1_000
 
+/** ms between two looks at whether somebody deleted the consumer. */
+const checkEvery = 5_000
+
 /** ms before what failed is tried again. */
 const pause = 250
 
@@ -87,17 +90,20 @@ export class Bucket {
     yield* streams.ensureConsumer({ stream: names.delays, name: this.consumer, filter, ackWait })
     this.puller = yield* streams.puller(names.delays, this.consumer, heartbeat, (event) => this.onEvent(event))
     this.puller.request({ batch: loading, wait: true })
+    let checkedAt = context.clock.now()
     const end = (this.number + 1) * Names.bucketWidth + grace
     while (!this.isStale) {
       this.changed.closeUnsafe()
       const now = context.clock.now()
       const batch = this.takeDue(now)
       if (batch.length > 0) {
-        const done = yield* Effect.exit(this.promote(batch))
-        if (done._tag === "Success") continue
-        for (const one of batch) this.due.push(one)
-        yield* Effect.sleep(pause)
+        // what failed comes again with all the others
+        yield* this.promote(batch)
         continue
+      }
+      if (now >= checkedAt + checkEvery) {
+        checkedAt = now
+        if ((yield* streams.consumerInfo(names.delays, this.consumer)) === undefined) return false
       }
       if (now > end && this.due.size === 0 && (yield* this.isOver)) return true
       const wait = Math.min(idle, (this.due.peek()?.dueAt ?? Infinity) - now)

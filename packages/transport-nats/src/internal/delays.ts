@@ -15,6 +15,9 @@ import type { Context } from "./context.ts"
 import * as Names from "./names.ts"
 import type { Delivered, Puller } from "./streams.ts"
 
+/** ms between two looks at whether the consumer is there. */
+const checkEvery = 5_000
+
 /** ms that a bucket may be without a sign of life before another worker takes it. */
 const lease = 4_000
 
@@ -46,14 +49,24 @@ class Buckets {
   readonly start: Effect.Effect<void, TransportError, Scope> = Effect.gen({ self: this }, function*() {
     const { context, names } = this
     const name = Names.indexConsumer
-    const filter = Names.indexes(names)
-    yield* context.streams.ensureConsumer({ stream: names.delays, name, filter, ackWait: lease })
+    yield* this.ensure
     this.puller = yield* context.streams.puller(names.delays, name, lease / 3, (event) => {
       if (event._tag === "Message") this.fork(this.receive(event.message))
       else this.puller?.request({ batch, wait: true })
     })
     this.puller.request({ batch, wait: true })
     yield* Effect.forkScoped(this.beating)
+    yield* Effect.forkScoped(
+      Effect.forever(Effect.andThen(Effect.sleep(checkEvery), Effect.ignore(this.ensure)))
+    )
+  })
+
+  /** Somebody may have deleted the consumer. */
+  private readonly ensure: Effect.Effect<void, TransportError> = Effect.gen({ self: this }, function*() {
+    const { context: { streams }, names } = this
+    const name = Names.indexConsumer
+    if ((yield* streams.consumerInfo(names.delays, name)) !== undefined) return
+    yield* streams.ensureConsumer({ stream: names.delays, name, filter: Names.indexes(names), ackWait: lease })
   })
 
   private readonly beating: Effect.Effect<never> = Effect.forever(

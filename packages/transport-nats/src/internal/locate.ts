@@ -21,6 +21,9 @@ const locateOne = Effect.fnUntraced(function*(
   if (row === undefined) {
     const free = yield* view.ofFree(word)
     if (free !== undefined) return free
+    // it may have gone on between the two looks
+    const { row } = yield* context.rows.readOne(names, word)
+    if (row?._tag === "Live") return yield* view.ofRow(word, row)
   }
   const [letter] = yield* context.streams.last(names.mailboxes, [Names.letter(names, word)])
   return Letter.read(letter, now)?.located

@@ -31,7 +31,9 @@ const kinds: ReadonlyMap<number, Kind> = new Map([
   [10009, "passing"],
   [10074, "passing"],
   [10012, "passing"],
-  [10118, "passing"]
+  [10118, "passing"],
+  // not for this account, whatever the server is doing
+  [10039, "refused"]
 ])
 
 export const kindOf = (error: ApiError): Kind => {

@@ -8,16 +8,18 @@
 import type { Puller } from "./streams.ts"
 
 export class Lane {
-  readonly name: string
   private readonly puller: Puller
   private state: "idle" | "sweeping" | "standing" = "idle"
   private mayHaveMore = true
   private wanted = 0
   private received = 0
 
-  constructor(name: string, puller: Puller) {
-    this.name = name
+  constructor(puller: Puller) {
     this.puller = puller
+  }
+
+  get isSweeping(): boolean {
+    return this.state === "sweeping"
   }
 
   /** Asks for up to `want` jobs. Answers whether lower lanes may be asked, too: this one has nothing. */

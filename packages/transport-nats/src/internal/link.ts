@@ -94,6 +94,11 @@ export class Link {
     return createInbox(this.inboxPrefix)
   }
 
+  /** Bytes that a server may send at once: it drops a client that is too slow for what is on its way. */
+  get maxPull(): number {
+    return Math.max(16 * 1024 * 1024, 2 * (this.connection.info?.max_payload ?? 0))
+  }
+
   get isReady(): boolean {
     return this.ready
   }

@@ -72,7 +72,7 @@ class Pulls implements Puller {
     this.missing = batch
     const body = wait
       ? { batch, expires: expires * nanoseconds, idle_heartbeat: this.heartbeat * nanoseconds }
-      : { batch, no_wait: true }
+      : { batch, no_wait: true, max_bytes: this.link.maxPull }
     this.silentUntil = this.link.now() + (wait ? this.patience : silence)
     try {
       this.link.connection.publish(this.subject, Buffer.from(JSON.stringify(body)), { reply: this.inbox })
@@ -120,8 +120,9 @@ class Pulls implements Puller {
       this.silentUntil = this.link.now() + this.patience
       return
     }
+    const isFull = code === 409 && /MaxBytes|Batch Completed/i.test(message.headers?.description ?? "")
     // nobody there or a refusal: not again at once
-    if (code === 503 || code === 409) this.silentUntil = this.link.now() + pause
+    if (code === 503 || (code === 409 && !isFull)) this.silentUntil = this.link.now() + pause
     else this.end()
   }
 

@@ -25,8 +25,8 @@ import { checkSettlement } from "./settlement.ts"
 import type { Delivered, Publish, PullEvent } from "./streams.ts"
 import * as Sweep from "./sweep.ts"
 
-/** ms that jobs without a pull wait for the next one before they are handed back. */
-const patience = 100
+/** ms that jobs without a pull wait for the next one before they are handed back: a part of the lease. */
+const patienceOf = (lease: number): number => Math.min(1_000, Math.max(100, lease / 10))
 
 class Consumer {
   readonly desk = new Desk()
@@ -34,14 +34,17 @@ class Consumer {
   private readonly names: Names.QueueNames
   private readonly priorities: ReadonlySet<string>
   private readonly fork: <A, E>(effect: Effect.Effect<A, E>) => void
-  /** From the highest to the lowest. */
   private lanes: ReadonlyArray<Lane> = []
+  /** In which the lanes are asked, by turns: from the highest to the lowest, keys before and after the lower ones. */
+  private orders: ReadonlyArray<ReadonlyArray<Lane>> = []
+  private turn = 0
   /** Jobs that are looked at before they may be handed out. */
   private inspecting = 0
   private suspects: Array<Delivered> = []
   private isInspecting = false
   private unwantedTimer = false
   private readonly recent: Recent
+  private readonly patience: number
   private closed = false
 
   constructor(options: {
@@ -49,17 +52,20 @@ class Consumer {
     readonly names: Names.QueueNames
     readonly priorities: ReadonlyArray<string>
     readonly recent: Recent
+    readonly patience: number
     readonly fork: <A, E>(effect: Effect.Effect<A, E>) => void
   }) {
     this.context = options.context
     this.names = options.names
     this.priorities = new Set(options.priorities)
     this.recent = options.recent
+    this.patience = options.patience
     this.fork = options.fork
   }
 
-  start(lanes: ReadonlyArray<Lane>): void {
-    this.lanes = lanes
+  start(lanes: ReadonlyArray<Lane>, keys: Lane): void {
+    this.lanes = [...lanes, keys]
+    this.orders = [[...lanes.slice(0, 1), keys, ...lanes.slice(1)], this.lanes]
   }
 
   pull(pull: Pull): void {
@@ -78,8 +84,8 @@ class Consumer {
     this.desk.deliver()
     this.watchUnwanted()
     const want = this.desk.missing - this.inspecting
-    if (want <= 0 || this.closed) return
-    for (const lane of this.lanes) if (!lane.ask(want)) return
+    if (want <= 0 || this.closed || this.lanes.some(({ isSweeping }) => isSweeping)) return
+    for (const lane of this.orders[this.turn++ % this.orders.length]!) if (!lane.ask(want)) return
   }
 
   onEvent(lane: Lane, event: PullEvent): void {
@@ -112,10 +118,9 @@ class Consumer {
     }
     const mayBeOver = message.deliveries > 1 || context.incarnation.isOlder(message.timestamp) ||
       message.headers.has(Publications.checkHeader)
-    if (mayBeOver) return this.inspect(message)
-    this.accept(message, undefined)
-    this.desk.deliver()
-    this.watchUnwanted()
+    // handed out with the end of the request: a pull gets all of it
+    if (mayBeOver) this.inspect(message)
+    else this.accept(message, undefined)
   }
 
   private accept(message: Delivered, row: Parameters<typeof HandOut.ofJob>[3]): void {
@@ -182,7 +187,7 @@ class Consumer {
     if (this.desk.isEmpty || this.unwantedTimer) return
     this.unwantedTimer = true
     this.fork(Effect.andThen(
-      Effect.sleep(patience),
+      Effect.sleep(this.patience),
       Effect.suspend(() => {
         this.unwantedTimer = false
         return this.handBack
@@ -217,22 +222,31 @@ export const subscribe = Effect.fnUntraced(function*(
   yield* Register.enter(context, names, options)
   const consumer = yield* Effect.acquireRelease(
     Effect.sync(() =>
-      new Consumer({ context, names, priorities: options.priorities, recent, fork: (effect) => void fork(effect) })
+      new Consumer({
+        context,
+        names,
+        priorities: options.priorities,
+        recent,
+        patience: patienceOf(options.lease),
+        fork: (effect) => void fork(effect)
+      })
     ),
     (consumer) => consumer.close
   )
-  const highestFirst = [...options.priorities].reverse().map(Names.jobConsumer)
-  // keys come after the highest level: their own levels are only known with their heads
-  const consumers = [...highestFirst.slice(0, 1), Names.tokenConsumer, ...highestFirst.slice(1)]
-  const lanes = yield* Effect.forEach(consumers, (name) =>
+  const open = (name: string) =>
     Effect.gen(function*() {
       let lane: Lane | undefined
       const puller = yield* streams.puller(names.work, name, options.lease / 3, (event) => {
         if (lane !== undefined) consumer.onEvent(lane, event)
       })
-      return lane = new Lane(name, puller)
-    }))
-  consumer.start(lanes)
+      return lane = new Lane(puller)
+    })
+  const highestFirst = [...options.priorities].reverse()
+  // the level of a keyed job is only known with the head of its key: keys have a lane of their own
+  consumer.start(
+    yield* Effect.forEach(highestFirst, (priority) => open(Names.jobConsumer(priority))),
+    yield* open(Names.tokenConsumer)
+  )
   yield* Delays.run(context, names)
   yield* Sweep.run(context, names)
 

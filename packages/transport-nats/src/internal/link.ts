@@ -46,6 +46,9 @@ const silence = 4_000
 
 const slowest = 500
 
+/** ms. */
+const shortestStall = 300
+
 export class Link {
   readonly connection: NatsConnection
   readonly patience: number
@@ -60,6 +63,9 @@ export class Link {
   private closed = false
   private lostAt: number | undefined = undefined
   readonly onReconnect = new Set<() => void>()
+  /** Called with the ms for which nobody in this process ran. */
+  readonly onStall = new Set<(milliseconds: number) => void>()
+  private beatAt = 0
 
   constructor(options: {
     readonly connection: NatsConnection
@@ -82,6 +88,7 @@ export class Link {
         if (sent !== undefined) this.receive(sent, reply)
       }
     })
+    this.beatAt = this.monotonic()
     void this.follow()
   }
 
@@ -163,7 +170,19 @@ export class Link {
     if (this.pending.delete(sent.token)) sent.request.onError(error)
   }
 
-  /** Nobody waits for it any more. */
+  private monotonic(): number {
+    return Number(this.clock.monotonicTimeNanosUnsafe() / 1_000_000n)
+  }
+
+  /** Looks whether this process stood still: what it reads now may be old. */
+  checkStall(): void {
+    const now = this.monotonic()
+    const stall = now - this.beatAt
+    this.beatAt = now
+    if (stall > shortestStall) { for (const callback of Array.from(this.onStall)) callback(stall) }
+  }
+
+  /** Fails what waited for too long, and sends again what was not answered. */
   private sweep(): void {
     if (this.pending.size === 0) return
     const now = this.now()
@@ -178,7 +197,13 @@ export class Link {
   }
 
   readonly watching: Effect.Effect<never> = Effect.forever(
-    Effect.andThen(Effect.sleep(watchEvery), Effect.sync(() => this.sweep()))
+    Effect.andThen(
+      Effect.sleep(watchEvery),
+      Effect.sync(() => {
+        this.checkStall()
+        this.sweep()
+      })
+    )
   )
 
   private async follow(): Promise<void> {

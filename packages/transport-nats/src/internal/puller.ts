@@ -52,6 +52,7 @@ class Pulls implements Puller {
   /** Messages that the request under way may still bring; 0 without one. */
   private missing = 0
   private silentUntil = Infinity
+  private isStale = false
 
   constructor(
     link: Link,
@@ -65,6 +66,7 @@ class Pulls implements Puller {
     this.heartbeat = heartbeat
     this.onEvent = onEvent
     link.onReconnect.add(this.lost)
+    link.onStall.add(this.stalled)
   }
 
   request({ batch, wait }: { readonly batch: number; readonly wait: boolean }): void {
@@ -108,6 +110,9 @@ class Pulls implements Puller {
   }
 
   private receive(message: Msg): void {
+    this.link.checkStall()
+    // it comes again with the lease that began when it was sent
+    if (this.isStale) return
     const code = message.headers?.code ?? 0
     if (message.data.length > 0 || code === 0) {
       this.silentUntil = this.link.now() + this.patience
@@ -132,6 +137,20 @@ class Pulls implements Puller {
     this.onEvent({ _tag: "End" })
   }
 
+  /**
+   * This process stood still. What the server sent meanwhile sat in the socket for an unknown part of its lease, and may
+   * be in other hands: whatever comes before the answer to a question that we ask now is not for us.
+   */
+  private readonly stalled = (milliseconds: number): void => {
+    if (this.isStale || milliseconds < 1.5 * this.heartbeat) return
+    this.isStale = true
+    const over = () => {
+      this.isStale = false
+      this.lost()
+    }
+    this.link.connection.flush().then(over, over)
+  }
+
   /** The server forgot the request with the connection, or never heard of it. */
   private readonly lost = (): void => {
     this.drop()
@@ -149,6 +168,7 @@ class Pulls implements Puller {
 
   close(): void {
     this.link.onReconnect.delete(this.lost)
+    this.link.onStall.delete(this.stalled)
     this.missing = 0
     this.drop()
   }

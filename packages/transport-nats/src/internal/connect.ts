@@ -78,7 +78,10 @@ const isPermanent = (error: unknown): boolean => {
   if (error instanceof errors.AuthorizationError || error instanceof errors.UserAuthenticationExpiredError) return true
   if (error instanceof errors.InvalidArgumentError) return true
   if (error.cause !== undefined && isPermanent(error.cause)) return true
-  return /certificate|CERT|self.signed|ssl|tls|wrong version number/i.test(`${error.message} ${codeOf(error)}`)
+  // a certificate, a key or a server of another kind
+  return /certificate|CERT|self.signed|ssl|tls|wrong version number|unexpected response|nkeys:/i.test(
+    `${error.message} ${codeOf(error)}`
+  )
 }
 
 const codeOf = (error: Error): string => "code" in error ? String(error.code) : ""
@@ -109,7 +112,7 @@ export const connect = Effect.fnUntraced(function*(
     try: () => open(options),
     catch: (error) =>
       isPermanent(error)
-        ? Errors.refused(`to connect to ${where}`, `${text(error)}: check credentials and TLS settings`, error)
+        ? Errors.refused(`to connect to ${where}`, `${text(error)}: check address, credentials and TLS settings`, error)
         : Errors.unavailable("connect", `${where}: ${text(error)}`, error)
   }).pipe(Effect.tapError((error) => {
     if (waiting || error.reason._tag !== "Unavailable") return Effect.void

@@ -29,7 +29,7 @@ const kinds: ReadonlyMap<number, Kind> = new Map([
   // no leader, no peer, not up yet
   [10008, "passing"],
   [10009, "passing"],
-  [10074, "passing"],
+  [10005, "passing"],
   [10012, "passing"],
   [10118, "passing"],
   // not for this account, whatever the server is doing

@@ -20,7 +20,9 @@ import * as Connect from "./internal/connect.ts"
 import * as Errors from "./internal/errors.ts"
 import * as JetStream from "./internal/jetstream.ts"
 import * as Link from "./internal/link.ts"
+import { Queues, tableConfig } from "./internal/queues.ts"
 import * as Startup from "./internal/startup.ts"
+import type { Streams } from "./internal/streams.ts"
 import * as TransportOverPort from "./internal/transport.ts"
 
 /** The rights that a NATS user needs, by role. */
@@ -40,7 +42,7 @@ export interface NatsTransportOptions {
   readonly replicas?: number | undefined
   /** `allow`: use replicas on an older server, whose compare-and-set may let two writers win. Default: `refuse`. */
   readonly onOldCluster?: "refuse" | "allow" | undefined
-  /** Create no streams: somebody else has. Default: false. */
+  /** Create no streams: somebody else has, see `provision`. Default: false. */
   readonly bindOnly?: boolean | undefined
   /** Jobs that a queue holds at most, waiting for a worker or running; above it `enqueue` fails with `QueueFull`. */
   readonly maxMessages?: number | undefined
@@ -51,12 +53,13 @@ export interface NatsTransportOptions {
 }
 
 const defaultServer = "nats://localhost:4222"
+const defaultNamespace = "troupe"
 
-/** Waits until NATS is up. Fails at once where waiting cannot help: credentials, rights, an old server. */
-export const make = Effect.fnUntraced(function*(
-  options: NatsTransportOptions = {}
-): Effect.fn.Return<Transport["Service"], TransportError, Scope> {
-  const { bindOnly = false, namespace = "troupe", replicas = 1 } = options
+/** JetStream over a connection of its own. */
+const open = Effect.fnUntraced(function*(
+  options: NatsTransportOptions
+): Effect.fn.Return<Streams, TransportError, Scope> {
+  const { bindOnly = false, namespace = defaultNamespace, replicas = 1 } = options
   if (!/^[A-Za-z0-9_-]{1,64}$/.test(namespace)) {
     return yield* Errors.refused("to start", `namespace "${namespace}" must be letters, digits, "-" and "_"`)
   }
@@ -70,15 +73,35 @@ export const make = Effect.fnUntraced(function*(
   // a message that is published again must still be known
   const patience = Math.min(20_000, Duration.toMillis(Duration.fromInputUnsafe(options.patience ?? "10 seconds")))
   const link = yield* Link.make({ connection, inboxPrefix: options.options?.inboxPrefix, patience })
-  const streams = JetStream.make(link, { replicas, bindOnly })
-  return yield* TransportOverPort.make(streams, {
+  return JetStream.make(link, { replicas, bindOnly })
+})
+
+/** Waits until NATS is up. Fails at once where waiting cannot help: credentials, rights, an old server. */
+export const make = Effect.fnUntraced(function*(
+  options: NatsTransportOptions = {}
+): Effect.fn.Return<Transport["Service"], TransportError, Scope> {
+  const { maxBytes, maxMessages, namespace = defaultNamespace, replicas = 1 } = options
+  return yield* TransportOverPort.make(yield* open(options), {
     namespace,
     // the server does not wait for the disk
     durability: replicas > 1 ? "quorum" : "process",
-    maxMessages: options.maxMessages,
-    maxBytes: options.maxBytes
+    maxMessages,
+    maxBytes
   })
 })
+
+/** Creates the streams of these queues, for applications that may not (`bindOnly`). What is there stays as it is. */
+export const provision = (
+  queues: ReadonlyArray<string>,
+  options: NatsTransportOptions = {}
+): Effect.Effect<void, TransportError> =>
+  Effect.scoped(Effect.gen(function*() {
+    const { maxBytes, maxMessages, namespace = defaultNamespace } = options
+    const streams = yield* open({ ...options, bindOnly: false })
+    yield* streams.ensureStream(tableConfig(namespace))
+    const all = new Queues(streams, namespace, { maxBytes, maxMessages })
+    yield* Effect.forEach(queues, (queue) => all.ensure(queue), { discard: true })
+  }))
 
 /** A transport of its own per build of the layer, with one connection. */
 export const layer = (options: NatsTransportOptions = {}): Layer.Layer<Transport, TransportError> =>

@@ -54,8 +54,6 @@ const consumerInfo = (answer: ApiConsumer): ConsumerInfo => ({
   ackPending: answer.num_ack_pending
 })
 
-export type Api = ReturnType<typeof make>
-
 export const make = (link: Link, options: Options) => {
   const start = <A>(call: Call<A>): void =>
     link.request({

@@ -26,6 +26,12 @@ const settling = 2_000
 /** Messages that one round publishes again for one consumer. */
 const maxRevived = 5_000
 
+/** Due times among which those of old buckets are looked for. */
+const maxDues = 20_000
+
+/** ms after which a due time is not just late. */
+const late = 60_000
+
 /** Keys whose tokens are looked for at once. */
 const maxKeys = 500
 
@@ -83,6 +89,25 @@ const wakeKeys = Effect.fnUntraced(function*(
   }
 })
 
+/** Due times that came back with the server after their bucket was over: nobody would look at them. */
+const reopen = Effect.fnUntraced(function*(
+  { clock, streams }: Context,
+  names: Names.QueueNames
+): Effect.fn.Return<void, TransportError> {
+  const info = yield* streams.streamInfo(names.delays)
+  if (info === undefined || info.messages === 0 || info.messages > maxDues) return
+  const dues = (yield* streams.streamInfo(names.delays, Names.allDues(names)))?.subjects ?? new Map<string, number>()
+  const buckets = new Set<number>()
+  for (const subject of dues.keys()) {
+    const { bucket, dueAt } = Names.parseDue(names, subject)
+    if (dueAt < clock.now() - late) buckets.add(bucket)
+  }
+  if (buckets.size === 0) return
+  yield* streams.publish(
+    Array.from(buckets, (bucket) => ({ subject: Names.index(names, bucket), bytes: nothing, expected: 0 }))
+  )
+})
+
 const round = Effect.fnUntraced(function*(
   context: Context,
   names: Names.QueueNames
@@ -95,6 +120,7 @@ const round = Effect.fnUntraced(function*(
   yield* revive(context, names.work, Names.tokenConsumer, Names.tokens(names))
   yield* revive(context, names.delays, Names.indexConsumer, Names.indexes(names))
   yield* wakeKeys(context, names)
+  yield* reopen(context, names)
   yield* Expiry.rows(context, names)
   yield* Expiry.letters(context, names)
   yield* Expiry.table(context)

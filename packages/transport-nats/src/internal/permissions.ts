@@ -19,13 +19,10 @@ export interface PermissionOptions {
   readonly inboxPrefix?: string | undefined
 }
 
-/** What everybody needs of a stream: rows are read, rows and mailboxes are cleaned, jobs are cancelled. */
-const ofStream = (stream: string): ReadonlyArray<string> => [
+const readingOf = (stream: string): ReadonlyArray<string> => [
   `$JS.API.STREAM.INFO.${stream}`,
   `$JS.API.DIRECT.GET.${stream}`,
-  `$JS.API.STREAM.MSG.GET.${stream}`,
-  `$JS.API.STREAM.MSG.DELETE.${stream}`,
-  `$JS.API.STREAM.PURGE.${stream}`
+  `$JS.API.STREAM.MSG.GET.${stream}`
 ]
 
 /** What a worker needs of a stream with consumers. */
@@ -45,15 +42,22 @@ export const permissions = (role: Role, options: PermissionOptions): Permissions
   const { inboxPrefix = "_INBOX", namespace = "troupe" } = options
   const queues = options.queues.map((queue) => Names.queueNames(namespace, queue))
   const table = Names.table(namespace)
-  const streams = [table, ...queues.flatMap(({ delays, mailboxes, rows, work }) => [work, delays, mailboxes, rows])]
+  // a purge would make the consumers of these forget their messages
+  const jobs = queues.flatMap(({ delays, work }) => [work, delays])
+  const others = [table, ...queues.flatMap(({ mailboxes, rows }) => [mailboxes, rows])]
+  const streams = [...jobs, ...others]
   const prefixes = queues.flatMap(({ prefix }) => [prefix.work, prefix.delays, prefix.mailboxes, prefix.rows])
   const publish = [
     ...[Names.tablePrefix(namespace), Names.busPrefix(namespace), ...prefixes].map((prefix) => `${prefix}>`),
-    ...streams.flatMap(ofStream),
+    ...streams.flatMap(readingOf),
+    // cancelled jobs
+    ...jobs.map((stream) => `$JS.API.STREAM.MSG.DELETE.${stream}`),
+    // rows and mailboxes that are over
+    ...others.map((stream) => `$JS.API.STREAM.PURGE.${stream}`),
     // where jobs are
     ...queues.map(({ work }) => `$JS.API.CONSUMER.INFO.${work}.*`)
   ]
-  if (role !== "producer") publish.push(...queues.flatMap(({ delays, work }) => [work, delays].flatMap(ofWork)))
+  if (role !== "producer") publish.push(...jobs.flatMap(ofWork))
   if (role === "admin") publish.push(...streams.map((stream) => `$JS.API.STREAM.CREATE.${stream}`))
   for (const { delays } of role === "producer" ? [] : queues) publish.push(`$JS.API.CONSUMER.INFO.${delays}.*`)
   return { publish, subscribe: [`${inboxPrefix}.>`, `${Names.busPrefix(namespace)}>`] }

@@ -9,8 +9,9 @@ import * as Logger from "effect/Logger"
 import { Redis } from "ioredis"
 import { join } from "node:path"
 import { afterAll, beforeAll, expect, test } from "vitest"
+import { freePort } from "../servers/process.ts"
 import { startProxy } from "../servers/proxy.ts"
-import { freePort, type RedisServer, startRedis } from "../servers/redis.ts"
+import { type RedisServer, startRedis } from "../servers/redis.ts"
 import { refusal, roundTrip } from "./roundTrip.ts"
 
 let server: RedisServer

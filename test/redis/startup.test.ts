@@ -9,8 +9,9 @@ import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as References from "effect/References"
 import { afterEach, expect, test } from "vitest"
+import { freePort } from "../servers/process.ts"
 import { startProxy } from "../servers/proxy.ts"
-import { freePort, type RedisServer, startRedis } from "../servers/redis.ts"
+import { type RedisServer, startRedis } from "../servers/redis.ts"
 
 const servers: Array<RedisServer> = []
 const start = async (...settings: ReadonlyArray<string>) => {

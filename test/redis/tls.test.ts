@@ -7,7 +7,8 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { afterAll, beforeAll, expect, test } from "vitest"
-import { freePort, type RedisServer, startRedis } from "../servers/redis.ts"
+import { freePort } from "../servers/process.ts"
+import { type RedisServer, startRedis } from "../servers/redis.ts"
 import { refusal, roundTrip } from "./roundTrip.ts"
 
 const directory = mkdtempSync(join(tmpdir(), "troupe-tls-"))

@@ -5,7 +5,8 @@ import { Redis } from "ioredis"
 import { randomBytes } from "node:crypto"
 import { writeFileSync } from "node:fs"
 import { join } from "node:path"
-import { base, freePort, type RedisServer, startServer, until } from "./redis.ts"
+import { freePort } from "./process.ts"
+import { base, type RedisServer, startServer, until } from "./redis.ts"
 
 export interface ClusterServer extends RedisServer {
   readonly id: string

@@ -4,9 +4,10 @@
  */
 import { type ChildProcess, execFileSync, spawn } from "node:child_process"
 import { mkdtempSync, rmSync } from "node:fs"
-import { connect, createServer } from "node:net"
+import { connect } from "node:net"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
+import { ended, freePort, guard } from "./process.ts"
 
 export interface RedisServer {
   readonly host: string
@@ -32,16 +33,6 @@ export const hasServer = (): boolean => {
   }
 }
 
-export const freePort = (): Promise<number> =>
-  new Promise((resolve, reject) => {
-    const server = createServer()
-    server.once("error", reject)
-    server.listen(0, "127.0.0.1", () => {
-      const address = server.address()
-      server.close(() => typeof address === "object" && address !== null ? resolve(address.port) : reject())
-    })
-  })
-
 const accepts = (port: number): Promise<boolean> =>
   new Promise((resolve) => {
     const socket = connect(port, "127.0.0.1")
@@ -63,22 +54,6 @@ const whenUp = async (child: ChildProcess, port: number): Promise<void> => {
   }
   throw new Error(`redis-server did not come up on port ${port}`)
 }
-
-/** Ends the server also when this process is killed: then its standard input ends, and the shell reads on. */
-const guard = (pid: number, directory: string): ChildProcess => {
-  const watcher = spawn("sh", ["-c", "read _; kill -9 \"$0\"; rm -rf \"$1\"", String(pid), directory], {
-    stdio: ["pipe", "ignore", "ignore"],
-    detached: true
-  })
-  watcher.unref()
-  return watcher
-}
-
-const ended = (child: ChildProcess): Promise<void> =>
-  new Promise((resolve) => {
-    if (child.exitCode !== null || child.signalCode !== null) return resolve()
-    child.once("exit", () => resolve())
-  })
 
 /** `redis-server` with these arguments, on a free port unless one is given. */
 export const startServer = async (

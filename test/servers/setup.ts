@@ -2,15 +2,17 @@
  * Runs once, before all test files: two of them must not install at once.
  */
 import { execFileSync } from "node:child_process"
+import { findServer } from "./nats.ts"
 import { hasServer } from "./redis.ts"
 
-/** Debian's package, if the server is missing and we may install it. Otherwise the tests that need it say so. */
+/** Debian's packages, if a server is missing and we may install it. Otherwise the tests that need it say so. */
 export default (): void => {
-  if (hasServer() || process.getuid?.() !== 0) return
+  const missing = [...hasServer() ? [] : ["redis-server"], ...findServer() === undefined ? ["nats-server"] : []]
+  if (missing.length === 0 || process.getuid?.() !== 0) return
   const options = { stdio: "ignore", env: { ...process.env, DEBIAN_FRONTEND: "noninteractive" } } as const
   try {
     execFileSync("apt-get", ["update"], options)
-    execFileSync("apt-get", ["install", "-y", "--no-install-recommends", "redis-server"], options)
+    execFileSync("apt-get", ["install", "-y", "--no-install-recommends", ...missing], options)
   } catch {
     // a machine without Debian's packages, or without a network
   }

@@ -1,0 +1,272 @@
+/**
+ * Writes down what the modelled server stored and handed out, what clients
+ * were told and what handlers did.
+ */
+import * as Envelope from "@troupe/core/Envelope"
+import type * as Execution from "@troupe/core/Execution"
+import type { JobRecord, TerminalState } from "@troupe/core/JobRecord"
+import { Invariants } from "@troupe/core/testing"
+import * as Cause from "effect/Cause"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import { leastRetryDelay, maxAttempts, type Step } from "../../../core/test/simulation/tasks.ts"
+import type { Process, World } from "../../../core/test/simulation/world.ts"
+
+interface Run extends Invariants.Run {
+  endedAt: number | undefined
+  outcome: Invariants.Outcome | undefined
+  delay: number | undefined
+  leaseLostAt: number | undefined
+  healthy: boolean
+  token: { readonly value: number; readonly takenAt: number } | undefined
+}
+
+interface Sent extends Invariants.Sent {
+  accepted: boolean
+  replayed: boolean
+  dueBy: number
+}
+
+interface ActiveRun {
+  readonly run: Run
+  readonly process: Process
+  readonly reply: string | undefined
+}
+
+/** ms: an old owner of its bucket nobody knows to be dead, and everything down twice meanwhile. */
+const latest = 60_000
+
+const nameOf = (queue: string, id: string) => `${queue}/${id}`
+
+export class Recorder {
+  readonly history = Invariants.empty()
+  readonly complaints: Array<Invariants.Violation> = []
+  /** What a handler runs, by the headers that it sees. */
+  readonly replies = new WeakMap<object, string>()
+  /** Nothing stood still, was cut off or got lost so far. */
+  healthy = true
+  private readonly world: World
+  private readonly isCurrent: (reply: string) => boolean
+  private order = 0
+  private readonly newest = new Map<string, Sent>()
+  /** By name and time of the enqueue: a replay has another one. */
+  private readonly sent = new Map<string, Sent>()
+  /** The bytes of every revision, by name, time of the enqueue and revision. */
+  private readonly revisions = new Map<string, string>()
+  private readonly handedOutAt = new Map<string, number>()
+  private readonly endedAt = new Map<string, number>()
+  private readonly active = new Set<ActiveRun>()
+  private readonly ran = new Set<Sent>()
+
+  /** `isCurrent`: whether the server would take this for the last hand-out of its message. */
+  constructor(world: World, isCurrent: (reply: string) => boolean) {
+    this.world = world
+    this.isCurrent = isCurrent
+  }
+
+  complain(kind: Invariants.Kind, queue: string, id: string, message: string): void {
+    this.complaints.push({ kind, queue, id, at: this.world.now, message })
+  }
+
+  // --- at the server ---
+
+  /** An envelope reached a stream for the first time, or again. */
+  stored(envelope: Envelope.Envelope, where: string, dueAt: number, isDue: boolean): void {
+    const { enqueuedAt, id, key, queue, revision, task } = envelope
+    const name = nameOf(queue, id)
+    const bytes = Buffer.from(Envelope.toBytes(envelope)).toString("latin1")
+    const known = this.revisions.get(`${name}/${enqueuedAt}/${revision}`)
+    this.world.trace(
+      "server",
+      `${known === undefined ? "stores" : "stores again"} ${id} revision ${revision} in ${where}`
+    )
+    if (known !== undefined && known !== bytes) {
+      this.complain("JobOverlap", queue, id, `revision ${revision} of it has two different envelopes`)
+    }
+    this.revisions.set(`${name}/${enqueuedAt}/${revision}`, bytes)
+    const sent = this.sent.get(`${name}/${enqueuedAt}`)
+    if (sent !== undefined) {
+      if (isDue) this.joined(sent)
+      return
+    }
+    const { now } = this.world
+    const before = this.newest.get(name)
+    // given up by whoever claimed it
+    const isReplaced = before !== undefined && !before.accepted && !this.ran.has(before)
+    if (isReplaced) this.history.sent.splice(this.history.sent.indexOf(before), 1)
+    const one: Sent = {
+      queue,
+      id,
+      generation: before === undefined ? 0 : isReplaced ? before.generation : before.generation! + 1,
+      task,
+      key,
+      accepted: false,
+      // the first that is seen of a replay is a successor
+      replayed: revision > 0,
+      acceptedAt: now,
+      dueAt: Math.max(now, dueAt),
+      // a delayed job joins its key when somebody sees that it is due
+      dueBy: isDue ? Math.max(now, dueAt) : Infinity,
+      order: this.order++,
+      maxAttempts: envelope.maxAttempts ?? maxAttempts(task),
+      expiresAt: envelope.expiresAt
+    }
+    this.newest.set(name, one)
+    this.sent.set(`${name}/${enqueuedAt}`, one)
+    this.history.sent.push(one)
+  }
+
+  /** It is where workers find it. */
+  private joined(sent: Sent): void {
+    const { now } = this.world
+    if (sent.dueBy < Infinity) return
+    sent.dueBy = now
+    const late = now - sent.dueAt
+    if (late > latest) this.complain("Unfinished", sent.queue, sent.id, `it could be run ${late} ms after it was due`)
+  }
+
+  /** Somebody was told that the job is accepted. */
+  accepted(envelope: Envelope.Envelope): void {
+    const { enqueuedAt, id, queue } = envelope
+    const one = this.sent.get(`${nameOf(queue, id)}/${enqueuedAt}`)
+    if (one === undefined) this.complain("Loss", queue, id, "it was accepted, and no stream has ever stored it")
+    else one.accepted = true
+  }
+
+  /** A dead letter was replayed as this. */
+  replayed(envelope: Envelope.Envelope): void {
+    const { enqueuedAt, id, queue } = envelope
+    const one = this.sent.get(`${nameOf(queue, id)}/${enqueuedAt}`)
+    if (one === undefined) return this.complain("Loss", queue, id, "its replay was accepted, and no stream stored it")
+    one.accepted = true
+  }
+
+  // --- leases ---
+
+  private owns(name: string, reply: string | undefined): boolean {
+    if (reply === undefined || !this.isCurrent(reply)) return false
+    // whoever had it when it ended hears of it, or finds out when it settles
+    return (this.endedAt.get(name) ?? -Infinity) < (this.handedOutAt.get(reply) ?? Infinity)
+  }
+
+  handedOut(reply: string): void {
+    this.handedOutAt.set(reply, this.world.now)
+    this.noteLostLeases()
+  }
+
+  /** The record is there. */
+  ended(queue: string, id: string): void {
+    this.endedAt.set(nameOf(queue, id), this.world.now)
+    this.noteLostLeases()
+  }
+
+  /** Something was handed out again, taken away or forgotten. */
+  private noteLostLeases(): void {
+    for (const { reply, run } of this.active) {
+      if (run.leaseLostAt !== undefined || this.owns(nameOf(run.queue, run.id), reply)) continue
+      run.leaseLostAt = this.world.now
+      // the record of a job that was cancelled takes it away
+      run.healthy = this.healthy && !this.endedAt.has(nameOf(run.queue, run.id))
+    }
+  }
+
+  // --- handlers ---
+
+  watch<A, E>(
+    process: Process,
+    execution: Execution.Execution,
+    step: Step,
+    body: Effect.Effect<A, E>
+  ): Effect.Effect<A, E> {
+    return Effect.suspend(() => {
+      if (!process.alive) return Effect.never
+      const one = this.start(process, execution)
+      const fenced = step.fenced
+        ? Effect.flatMap(execution.fencingToken, (value) => {
+          one.run.token = { value, takenAt: this.world.now }
+          return body
+        })
+        : body
+      return Effect.onExit(fenced, (exit) => Effect.sync(() => this.end(one, execution, step, exit)))
+    })
+  }
+
+  private start(process: Process, execution: Execution.Execution): ActiveRun {
+    const { attempt, deliveries, enqueuedAt, headers, id, queue } = execution
+    const reply = this.replies.get(headers)
+    this.noteLostLeases()
+    const sent = this.sent.get(`${nameOf(queue, id)}/${enqueuedAt}`)
+    const run: Run = {
+      queue,
+      id,
+      generation: sent?.generation,
+      worker: process.name,
+      attempt,
+      deliveries,
+      startedAt: this.world.now,
+      endedAt: undefined,
+      outcome: undefined,
+      delay: undefined,
+      // it was lost before
+      leaseLostAt: this.owns(nameOf(queue, id), reply) ? undefined : this.world.now - 1,
+      healthy: false,
+      token: undefined
+    }
+    if (sent !== undefined) this.ran.add(sent)
+    const one: ActiveRun = { run, process, reply }
+    this.active.add(one)
+    this.history.runs.push(run)
+    const lease = run.leaseLostAt === undefined ? "" : ", its lease is lost"
+    this.world.trace(process.name, `starts ${id} attempt ${attempt} hand-out ${deliveries}${lease}`)
+    return one
+  }
+
+  private end(one: ActiveRun, { deadline, task }: Execution.Execution, step: Step, exit: Exit.Exit<unknown, unknown>) {
+    if (!one.process.alive || !this.active.delete(one)) return
+    const { run } = one
+    this.noteLostLeases()
+    run.endedAt = this.world.now
+    const interrupted = Exit.isFailure(exit) && Cause.hasInterruptsOnly(exit.cause)
+    if (Exit.isSuccess(exit)) run.outcome = "succeeded"
+    // a timeout and a lost lease interrupt alike
+    else if (interrupted) run.outcome = one.process.wallClock >= (deadline ?? Infinity) ? undefined : "interrupted"
+    else if (step.ends === "snoozes") run.outcome = "snoozed"
+    else if (step.ends === "discards") run.outcome = "discarded"
+    else run.outcome = "failed"
+    run.delay = step.ends === "snoozes" || step.ends === "retriesAfter"
+      ? step.delay
+      : leastRetryDelay(task, run.attempt)
+    if (run.outcome === undefined) run.delay = Math.min(run.delay, leastRetryDelay(task, run.attempt))
+    this.world.trace(
+      one.process.name,
+      `ends ${run.id} attempt ${run.attempt}: ${run.outcome ?? "timed out or interrupted"}`
+    )
+  }
+
+  killed(process: Process): void {
+    for (const one of this.active) {
+      if (one.process !== process) continue
+      one.run.endedAt = this.world.now
+      one.run.outcome = "killed"
+      this.active.delete(one)
+    }
+  }
+
+  // --- clients ---
+
+  cancelled(queue: string, id: string, answer: TerminalState): void {
+    const generation = this.newest.get(nameOf(queue, id))?.generation
+    this.history.cancels.push({ queue, id, generation, returnedAt: this.world.now, answer })
+    this.world.trace("client", `cancelled ${id}: ${answer}`)
+  }
+
+  told(queue: string, id: string, record: JobRecord): void {
+    const { now } = this.world
+    this.history.observations.push({ queue, id, at: now, places: undefined, record: Invariants.view(record) })
+    this.world.trace("client", `is told ${id}: ${record.state}`)
+  }
+
+  get jobs(): Iterable<Invariants.Sent> {
+    return this.newest.values()
+  }
+}

@@ -1,0 +1,300 @@
+/**
+ * What the model of JetStream does, the server does: every case runs on both.
+ */
+import { connect } from "@nats-io/transport-node"
+import type { TransportError } from "@troupe/core/TransportError"
+import * as Effect from "effect/Effect"
+import type { Scope } from "effect/Scope"
+import { afterAll, beforeAll, describe, expect, test } from "vitest"
+import * as JetStream from "../../packages/transport-nats/src/internal/jetstream.ts"
+import * as Link from "../../packages/transport-nats/src/internal/link.ts"
+import type { Delivered, Published, PullEvent, Streams } from "../../packages/transport-nats/src/internal/streams.ts"
+import { playAtPort } from "../../packages/transport-nats/test/model/play.ts"
+import { type NatsServer, startNats } from "../servers/nats.ts"
+
+interface Rig {
+  readonly streams: Streams
+  /** Words for streams and subjects of this case. */
+  readonly name: string
+  /** `kill -9` and a restart, once everything has been written down. */
+  readonly crash: Effect.Effect<void>
+}
+
+type Body = (rig: Rig) => Effect.Effect<void, TransportError, Scope>
+
+let server: NatsServer
+beforeAll(async () => {
+  server = await startNats()
+})
+afterAll(() => server.stop())
+
+let count = 0
+
+const onServer = (body: Body) =>
+  Effect.runPromise(Effect.scoped(Effect.gen(function*() {
+    const connection = yield* Effect.acquireRelease(
+      Effect.promise(() => connect({ servers: server.url, maxReconnectAttempts: -1, reconnectTimeWait: 50 })),
+      (connection) => Effect.promise(() => connection.close())
+    )
+    const link = yield* Link.make({ connection, inboxPrefix: undefined, patience: 10_000 })
+    const streams = JetStream.make(link, { replicas: 1, bindOnly: false })
+    const crash = Effect.promise(async () => {
+      await new Promise((resolve) => setTimeout(resolve, 2_000))
+      await server.kill()
+      await server.restart()
+    })
+    yield* body({ streams, name: `case${++count}`, crash })
+  })))
+
+const onModel = (body: Body) =>
+  playAtPort(({ server, wire }) =>
+    body({
+      streams: wire.streams,
+      name: `case${++count}`,
+      crash: Effect.andThen(
+        Effect.sleep(2_000),
+        Effect.andThen(Effect.sync(() => server.crash(20)), Effect.sleep(1_000))
+      )
+    })
+  )
+
+const both = (name: string, body: Body) => {
+  test(`model: ${name}`, () => onModel(body))
+  test(`server: ${name}`, () => onServer(body), 30_000)
+}
+
+const bytes = (text: string) => new TextEncoder().encode(text)
+const text = (message: { readonly bytes: Uint8Array } | undefined) => message && new TextDecoder().decode(message.bytes)
+
+const work = ({ name, streams }: Rig, config: { readonly maxMessages?: number; readonly ackWait?: number } = {}) =>
+  Effect.gen(function*() {
+    yield* streams.ensureStream({
+      name,
+      subjects: [`${name}.>`],
+      retention: "work",
+      perSubject: 1,
+      maxMessages: config.maxMessages,
+      duplicateWindow: 120_000
+    })
+    yield* streams.ensureConsumer({ stream: name, name: "c", filter: `${name}.>`, ackWait: config.ackWait ?? 1_000 })
+  })
+
+const publish = (
+  { name, streams }: Rig,
+  word: string,
+  content: string,
+  options: { readonly messageId?: string; readonly expected?: number } = {}
+): Effect.Effect<Published> =>
+  Effect.map(
+    streams.publish([{ subject: `${name}.${word}`, bytes: bytes(content), ...options }]),
+    ([answer]) => answer!
+  )
+
+/** A puller that keeps what comes. */
+const pulling = ({ name, streams }: Rig) =>
+  Effect.gen(function*() {
+    const events: Array<PullEvent> = []
+    let again = () => {}
+    const puller = yield* streams.puller(name, "c", 300, (event) => {
+      events.push(event)
+      if (event._tag === "End") again()
+    })
+    const messages = () => events.flatMap((event) => event._tag === "Message" ? [event.message] : [])
+    /** What comes within so many ms. */
+    const take = (milliseconds: number) =>
+      Effect.gen(function*() {
+        events.length = 0
+        const request = () => puller.request({ batch: 10, wait: true })
+        // a lost connection ends a request
+        again = request
+        request()
+        yield* Effect.sleep(milliseconds)
+        again = () => {}
+        puller.cancel()
+        yield* Effect.sleep(50)
+        expect(events.at(-1)).toEqual({ _tag: "End" })
+        return messages()
+      })
+    return { puller, events, take }
+  })
+
+const shown = (messages: ReadonlyArray<Delivered>) => messages.map((one) => `${text(one)} ${one.deliveries}`)
+
+describe("publish", () => {
+  both("looks at the message id first, then at the expected sequence", (rig) =>
+    Effect.gen(function*() {
+      yield* work(rig)
+      const first = yield* publish(rig, "a", "1", { messageId: "m", expected: 0 })
+      expect(first._tag).toBe("Stored")
+      expect((yield* publish(rig, "a", "1", { messageId: "m", expected: 0 }))._tag).toBe("Duplicate")
+      expect((yield* publish(rig, "a", "1", { messageId: "n", expected: 0 }))._tag).toBe("WrongSequence")
+      expect((yield* publish(rig, "b", "1", { messageId: "m" }))._tag).toBe("Duplicate")
+      expect((yield* publish(rig, "b", "2", { expected: 0 }))._tag).toBe("Stored")
+    }))
+
+  both("refuses above the limit, and takes what replaces something of its size", (rig) =>
+    Effect.gen(function*() {
+      yield* work(rig, { maxMessages: 2 })
+      yield* publish(rig, "a", "1")
+      const second = yield* publish(rig, "b", "2")
+      expect((yield* publish(rig, "c", "3"))._tag).toBe("Full")
+      const replaced = yield* publish(rig, "b", "4", { expected: "sequence" in second ? second.sequence : -1 })
+      expect(replaced._tag).toBe("Stored")
+    }))
+
+  both("forgets the message ids of what is gone when the server is killed", (rig) =>
+    Effect.gen(function*() {
+      yield* work(rig)
+      yield* publish(rig, "a", "1", { messageId: "gone" })
+      yield* publish(rig, "b", "2", { messageId: "there" })
+      yield* rig.streams.purge(rig.name, `${rig.name}.a`)
+      expect((yield* publish(rig, "a", "1", { messageId: "gone" }))._tag).toBe("Duplicate")
+      yield* rig.crash
+      expect((yield* publish(rig, "b", "2", { messageId: "there" }))._tag).toBe("Duplicate")
+      expect(yield* publish(rig, "a", "1", { messageId: "gone" })).toEqual({ _tag: "Stored", sequence: 3 })
+    }))
+})
+
+describe("read", () => {
+  both("by subject, by pattern and by count", (rig) =>
+    Effect.gen(function*() {
+      const { name, streams } = rig
+      yield* streams.ensureStream({
+        name,
+        subjects: [`${name}.>`],
+        retention: "limits",
+        perSubject: undefined,
+        duplicateWindow: 120_000
+      })
+      for (const content of ["1", "2", "3"]) yield* publish(rig, "a", content)
+      yield* publish(rig, "b.c", "4")
+      const subjects = [`${name}.a`, `${name}.nothing`, `${name}.b.c`]
+      expect((yield* streams.last(name, subjects)).map(text)).toEqual(["3", undefined, "4"])
+      expect(text(yield* streams.next(name, `${name}.a`, 2))).toBe("2")
+      expect(text(yield* streams.next(name, `${name}.>`, 4))).toBe("4")
+      expect(yield* streams.next(name, `${name}.a`, 4)).toBe(undefined)
+      expect(yield* streams.purge(name, `${name}.a`, 3)).toBe(2)
+      const info = yield* streams.streamInfo(name, `${name}.>`)
+      expect({ ...info, bytes: 0, subjects: [...info!.subjects] }).toEqual({
+        messages: 2,
+        bytes: 0,
+        firstSequence: 3,
+        lastSequence: 4,
+        subjects: [[`${name}.a`, 1], [`${name}.b.c`, 1]]
+      })
+      expect(yield* streams.streamInfo(`${name}x`)).toBe(undefined)
+      expect(yield* streams.consumerInfo(name, "nobody")).toBe(undefined)
+    }))
+})
+
+describe("hand out", () => {
+  both("again after the wait, and honours old acknowledgements", (rig) =>
+    Effect.gen(function*() {
+      yield* work(rig)
+      yield* publish(rig, "a", "1")
+      const { take } = yield* pulling(rig)
+      const [first] = yield* take(200)
+      expect(first!.deliveries).toBe(1)
+      const [second] = yield* take(1_500)
+      expect(second!.deliveries).toBe(2)
+      expect(second!.sequence).toBe(first!.sequence)
+      yield* rig.streams.acknowledge([first!.reply], { _tag: "Done" })
+      expect(shown(yield* take(1_500))).toEqual([])
+      expect((yield* rig.streams.streamInfo(rig.name))!.messages).toBe(0)
+      // and says yes to whatever comes later
+      yield* rig.streams.acknowledge([second!.reply, first!.reply], { _tag: "Done" })
+    }))
+
+  both("an old sign of life keeps the message from everybody", (rig) =>
+    Effect.gen(function*() {
+      yield* work(rig)
+      yield* publish(rig, "a", "1")
+      const { take } = yield* pulling(rig)
+      const [first] = yield* take(200)
+      yield* Effect.sleep(900)
+      const [second] = yield* take(300)
+      expect(second!.deliveries).toBe(2)
+      for (let i = 0; i < 4; i++) {
+        yield* rig.streams.acknowledge([first!.reply], { _tag: "Working" })
+        expect(shown(yield* take(400))).toEqual([])
+      }
+      expect(shown(yield* take(1_500))).toEqual(["1 3"])
+    }))
+
+  both("later, if it is asked to", (rig) =>
+    Effect.gen(function*() {
+      yield* work(rig)
+      yield* publish(rig, "a", "1")
+      const { take } = yield* pulling(rig)
+      const [first] = yield* take(200)
+      yield* rig.streams.acknowledge([first!.reply], { _tag: "Delay", milliseconds: 2_500 })
+      expect(shown(yield* take(2_000))).toEqual([])
+      expect(shown(yield* take(900))).toEqual(["1 2"])
+    }))
+
+  both("a replaced message never, what replaced it at once", (rig) =>
+    Effect.gen(function*() {
+      yield* work(rig)
+      yield* publish(rig, "a", "1")
+      const { take } = yield* pulling(rig)
+      const [first] = yield* take(200)
+      expect((yield* publish(rig, "a", "2", { expected: 99 }))._tag).toBe("WrongSequence")
+      expect((yield* publish(rig, "a", "2", { expected: first!.sequence }))._tag).toBe("Stored")
+      expect(shown(yield* take(200))).toEqual(["2 1"])
+      yield* rig.streams.acknowledge([first!.reply], { _tag: "Done" })
+      expect((yield* rig.streams.streamInfo(rig.name))!.messages).toBe(1)
+      expect(shown(yield* take(1_500))).toEqual(["2 2"])
+    }))
+
+  both("nothing of what was there before a purge, of whatever subject", (rig) =>
+    Effect.gen(function*() {
+      yield* work(rig)
+      yield* publish(rig, "a", "a")
+      const { take } = yield* pulling(rig)
+      expect(shown(yield* take(200))).toEqual(["a 1"])
+      for (const word of ["b", "c"]) yield* publish(rig, word, word)
+      expect(yield* rig.streams.purge(rig.name, `${rig.name}.b`)).toBe(1)
+      expect(yield* rig.streams.consumerInfo(rig.name, "c")).toEqual({
+        ackWait: 1_000,
+        delivered: 3,
+        ackFloor: 3,
+        pending: 0,
+        ackPending: 0
+      })
+      expect(shown(yield* take(1_500))).toEqual([])
+      expect((yield* rig.streams.streamInfo(rig.name))!.messages).toBe(2)
+      yield* publish(rig, "d", "d")
+      expect(shown(yield* take(200))).toEqual(["d 1"])
+    }))
+
+  both("what is there, without waiting", (rig) =>
+    Effect.gen(function*() {
+      yield* work(rig)
+      for (const word of ["a", "b", "c"]) yield* publish(rig, word, word)
+      const { events, puller } = yield* pulling(rig)
+      puller.request({ batch: 2, wait: false })
+      yield* Effect.sleep(300)
+      expect(events.map(({ _tag }) => _tag)).toEqual(["Message", "Message", "End"])
+      puller.request({ batch: 2, wait: false })
+      yield* Effect.sleep(300)
+      expect(events.slice(3).map(({ _tag }) => _tag)).toEqual(["Message", "End"])
+      const info = yield* rig.streams.consumerInfo(rig.name, "c")
+      expect(info).toEqual({ ackWait: 1_000, delivered: 3, ackFloor: 0, pending: 0, ackPending: 3 })
+      const delivered = events.flatMap((event) => event._tag === "Message" ? [event.message] : [])
+      yield* rig.streams.acknowledge([delivered[0]!.reply, delivered[2]!.reply], { _tag: "Done" })
+      const later = yield* rig.streams.consumerInfo(rig.name, "c")
+      expect(later).toEqual({ ackWait: 1_000, delivered: 3, ackFloor: 1, pending: 0, ackPending: 1 })
+    }))
+
+  both("the rest after the server was killed", (rig) =>
+    Effect.gen(function*() {
+      yield* work(rig)
+      for (const word of ["a", "b", "c"]) yield* publish(rig, word, word)
+      const { take } = yield* pulling(rig)
+      const all = yield* take(200)
+      yield* rig.streams.acknowledge([all[1]!.reply], { _tag: "Done" })
+      yield* rig.crash
+      const again = yield* take(2_500)
+      expect([...new Set(again.map(text))].sort()).toEqual(["a", "c"])
+    }))
+})

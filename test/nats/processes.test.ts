@@ -1,0 +1,144 @@
+/**
+ * Workers in processes of their own that really die: `kill -9`, SIGSTOP.
+ */
+import * as Client from "@troupe/core/Client"
+import * as Task from "@troupe/core/Task"
+import { Transport } from "@troupe/core/Transport"
+import * as NatsTransport from "@troupe/transport-nats/NatsTransport"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as References from "effect/References"
+import * as Schema from "effect/Schema"
+import type { Scope } from "effect/Scope"
+import { type ChildProcess, fork } from "node:child_process"
+import { fileURLToPath } from "node:url"
+import { afterAll, beforeAll, expect, test } from "vitest"
+import { type NatsServer, startNats } from "../servers/nats.ts"
+
+interface Start {
+  readonly started: number
+  readonly worker: string
+  readonly at: number
+}
+
+let server: NatsServer
+let count = 0
+beforeAll(async () => {
+  server = await startNats()
+})
+afterAll(() => server.stop())
+
+class WorkerProcess {
+  readonly starts: Array<Start> = []
+  readonly child: ChildProcess
+  readonly ready: Promise<void>
+
+  constructor(queue: string, id: string) {
+    const path = fileURLToPath(new URL("fixtures/worker.ts", import.meta.url))
+    this.child = fork(path, [server.url, queue, id], { execArgv: [] })
+    this.ready = new Promise((resolve, reject) => {
+      this.child.once("exit", (code) => reject(new Error(`the worker ended with ${code}`)))
+      this.child.on("message", (message: Start | { readonly ready: true }) => {
+        if ("ready" in message) return resolve()
+        this.starts.push(message)
+      })
+    })
+    // who does not wait for it is not interested
+    this.ready.catch(() => {})
+  }
+
+  kill(signal: NodeJS.Signals = "SIGKILL"): void {
+    this.child.kill(signal)
+  }
+}
+
+const define = (queue: string) =>
+  class Work extends Task.make("Work", {
+    payload: { n: Schema.Number, ms: Schema.Number },
+    success: Schema.String,
+    queue
+  }) {}
+
+const run = <A>(
+  body: (work: ReturnType<typeof define>, queue: string) => Effect.Effect<A, unknown, Client.Client | Transport | Scope>
+) => {
+  const queue = `processes-${++count}`
+  return Effect.runPromise(
+    Effect.scoped(body(define(queue), queue)).pipe(
+      Effect.provide(Layer.provideMerge(Client.layer, NatsTransport.layer({ servers: server.url }))),
+      Effect.provide(Layer.succeed(References.MinimumLogLevel, "Error"))
+    )
+  )
+}
+
+const started = (queue: string, id: string) =>
+  Effect.acquireRelease(
+    Effect.promise(async () => {
+      const worker = new WorkerProcess(queue, id)
+      await worker.ready
+      return worker
+    }),
+    (worker) => Effect.sync(() => worker.kill())
+  )
+
+test(
+  "kill -9 while handlers run: their jobs start elsewhere within the lease and a second",
+  () =>
+    run((Work, queue) =>
+      Effect.gen(function*() {
+        const first = yield* started(queue, "first")
+        const jobs = yield* Effect.forEach([1, 2, 3], (n) => Work.enqueue({ n, ms: 4_000 }))
+        yield* Effect.promise(() => expect.poll(() => first.starts.length, { timeout: 5_000 }).toBe(3))
+        const second = yield* started(queue, "second")
+        const killedAt = Date.now()
+        first.kill()
+        const results = yield* Effect.forEach(jobs, (job) => job.await, { concurrency: "unbounded" })
+        expect(results).toEqual(["1 by second", "2 by second", "3 by second"])
+        // and a second for a machine that is busy
+        for (const { at } of second.starts) expect(at - killedAt).toBeLessThan(3_000)
+      })
+    ),
+  30_000
+)
+
+test("workers die again and again under load: nothing is lost", () =>
+  run((Work, queue) =>
+    Effect.gen(function*() {
+      const jobs = yield* Effect.forEach(
+        Array.from({ length: 200 }, (_, n) => n),
+        (n) => Work.enqueue({ n, ms: 10 }),
+        { concurrency: 32 }
+      )
+      for (const id of ["a", "b", "c"]) {
+        const worker = yield* started(queue, id)
+        yield* Effect.promise(() => expect.poll(() => worker.starts.length, { timeout: 10_000 }).toBeGreaterThan(20))
+        worker.kill()
+      }
+      yield* started(queue, "last")
+      const results = yield* Effect.forEach(jobs, (job) => job.await, { concurrency: "unbounded" })
+      expect(results.length).toBe(200)
+      const { log } = yield* Transport
+      const stats = yield* log.stats(queue)
+      expect([stats.queued, stats.running, stats.scheduled, stats.dead]).toEqual([0, 0, 0, 0])
+    })
+  ), 60_000)
+
+test(
+  "a worker that is stopped for longer than its lease loses its job, and does not take it back",
+  () =>
+    run((Work, queue) =>
+      Effect.gen(function*() {
+        const first = yield* started(queue, "first")
+        const job = yield* Work.enqueue({ n: 1, ms: 4_000 })
+        yield* Effect.promise(() => expect.poll(() => first.starts.length, { timeout: 5_000 }).toBe(1))
+        const second = yield* started(queue, "second")
+        first.kill("SIGSTOP")
+        yield* Effect.promise(() => expect.poll(() => second.starts.length, { timeout: 10_000 }).toBe(1))
+        first.kill("SIGCONT")
+        expect(yield* job.await).toBe("1 by second")
+        yield* Effect.sleep(1_500)
+        expect([first.starts.length, second.starts.length]).toEqual([1, 1])
+      })
+    ),
+  30_000
+)

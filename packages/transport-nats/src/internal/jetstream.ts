@@ -97,6 +97,7 @@ export const make = (link: Link, options: Api.Options): Streams => {
       subject: message.subject,
       bytes: message.bytes,
       headers: headersOf(message),
+      mayWait: true,
       onReply: (reply): Verdict => {
         const sequence = plainSequence(reply.data)
         if (sequence > 0) {

@@ -23,6 +23,8 @@ export interface Request {
   readonly subject: string
   readonly bytes: Uint8Array
   readonly headers: Buffer | undefined
+  /** It stands back when many are under way. Heartbeats must not. */
+  readonly mayWait?: boolean
   readonly onReply: (reply: Msg) => Verdict
   readonly onError: (error: TransportError) => void
 }
@@ -31,7 +33,7 @@ interface Sent {
   readonly request: Request
   readonly token: string
   /** No later than this it is answered or fails, ms. */
-  readonly deadline: number
+  deadline: number
   /** When it is sent again without an answer, ms. */
   againAt: number
   tries: number
@@ -46,6 +48,9 @@ const silence = 4_000
 
 const slowest = 500
 
+/** Requests under way at once. More would only wait at the server, and look unanswered. */
+const maxPending = 4_096
+
 /** ms. */
 const shortestStall = 300
 
@@ -57,6 +62,8 @@ export class Link {
   private readonly clock: Clock.Clock
   private readonly fork: <A, E>(effect: Effect.Effect<A, E>) => void
   private readonly pending = new Map<string, Sent>()
+  /** Not sent yet, in their order: so many are under way already. */
+  private backlog: Array<Sent> = []
   private readonly replies: Subscription
   private count = 0
   private ready = true
@@ -120,9 +127,26 @@ export class Link {
     const token = (this.count++).toString(36)
     const sent: Sent = { request, token, deadline: now + this.patience, againAt: Infinity, tries: 0, trouble: "" }
     if (this.closed) return request.onError(Errors.unavailable(request.operation, "the transport is closed"))
-    this.pending.set(token, sent)
+    if (request.mayWait === true && this.pending.size >= maxPending) this.backlog.push(sent)
+    else this.start(sent, now)
+  }
+
+  private start(sent: Sent, now: number): void {
+    this.pending.set(sent.token, sent)
+    // its turn has come only now
+    sent.deadline = now + this.patience
     if (this.ready) this.send(sent, now)
     else sent.trouble = "the connection is away"
+  }
+
+  /** One has ended: the next ones may go, some at a time. */
+  private ended(token: string): boolean {
+    if (!this.pending.delete(token)) return false
+    if (this.backlog.length > 0 && this.pending.size <= maxPending / 2) {
+      const now = this.now()
+      for (const sent of this.backlog.splice(0, maxPending / 2)) this.start(sent, now)
+    }
+    return true
   }
 
   private send(sent: Sent, now: number): void {
@@ -150,7 +174,7 @@ export class Link {
       ? { again: "JetStream is not there, or has no leader" }
       : this.judge(sent, reply)
     if (verdict === undefined) {
-      this.pending.delete(sent.token)
+      this.ended(sent.token)
       return
     }
     sent.trouble = verdict.again
@@ -167,7 +191,7 @@ export class Link {
   }
 
   private fail(sent: Sent, error: TransportError): void {
-    if (this.pending.delete(sent.token)) sent.request.onError(error)
+    if (this.ended(sent.token)) sent.request.onError(error)
   }
 
   private monotonic(): number {
@@ -179,7 +203,13 @@ export class Link {
     const now = this.monotonic()
     const stall = now - this.beatAt
     this.beatAt = now
-    if (stall > shortestStall) { for (const callback of Array.from(this.onStall)) callback(stall) }
+    if (stall <= shortestStall) return
+    // answers may have come meanwhile
+    for (const sent of this.pending.values()) {
+      sent.deadline += stall
+      sent.againAt += stall
+    }
+    for (const callback of Array.from(this.onStall)) callback(stall)
   }
 
   /** Fails what waited for too long, and sends again what was not answered. */
@@ -255,8 +285,11 @@ export class Link {
   close(): void {
     this.closed = true
     this.replies.unsubscribe()
-    for (const sent of Array.from(this.pending.values())) {
-      this.fail(sent, Errors.unavailable(sent.request.operation, "the transport is closed"))
+    const open = [...this.pending.values(), ...this.backlog]
+    this.backlog = []
+    this.pending.clear()
+    for (const { request } of open) {
+      request.onError(Errors.unavailable(request.operation, "the transport is closed"))
     }
   }
 }

@@ -99,7 +99,23 @@ describe("a suspect", () => {
       yield* Effect.provideService(run(layer), Transport, watching)
       for (let second = 0; second < 5; second++) yield* Effect.andThen(settle, TestClock.adjust("1 second"))
       assert.deepStrictEqual(runs, ["suspect"])
-      assert.deepStrictEqual(seen, ["{\"revision\":0,\"deliveries\":3,\"count\":1}"])
+      assert.deepStrictEqual(seen, [`{"enqueuedAt":${bareEnvelope.enqueuedAt},"revision":0,"deliveries":3,"count":1}`])
       assert.strictEqual((yield* transport.store.get(suspectRows, ["suspect"]))[0]?._tag, "None")
+    })))
+
+  it.effect("is poison by its own starts, not by those of an earlier job with its id", () =>
+    program(Effect.gen(function*() {
+      const transport = yield* Transport
+      const { layer, runs } = started()
+      const { enqueuedAt } = bareEnvelope
+      for (const [id, of] of [["poison", enqueuedAt], ["replayed", enqueuedAt - 1]] as const) {
+        const row = JSON.stringify({ enqueuedAt: of, revision: 0, deliveries: 5, count: 3 })
+        yield* transport.store.put(suspectRows, id, new TextEncoder().encode(row))
+      }
+      yield* transport.log.send([handedOut("poison", 5), handedOut("replayed", 5)])
+      yield* run(layer)
+      for (let second = 0; second < 5; second++) yield* Effect.andThen(settle, TestClock.adjust("1 second"))
+      assert.deepStrictEqual(runs, ["replayed"])
+      assert.deepStrictEqual((yield* DeadLetter.list("q")).items.map(({ id }) => id), ["poison"])
     })))
 })

@@ -41,14 +41,21 @@ const collection = (queue: string): Collection => ({ name: "suspects", queue, li
 const timeToLive = 86_400_000
 
 /** The last start as a suspect: of which hand-out, and the how manyth it was. */
-const Start = Schema.Struct({ revision: Schema.Number, deliveries: Schema.Number, count: Schema.Number })
+const Start = Schema.Struct({
+  enqueuedAt: Schema.Number,
+  revision: Schema.Number,
+  deliveries: Schema.Number,
+  count: Schema.Number
+})
 
 const decodeStart = Schema.decodeUnknownOption(Schema.fromJsonString(Start))
 const text = new TextDecoder()
 
 /** How many starts came before this one. */
 const before = (start: typeof Start.Type, { deliveries, envelope }: Delivery): number => {
-  // the count of hand-outs began anew since, or the job did
+  // another job with this id, or a replay of its letter
+  if (start.enqueuedAt !== envelope.enqueuedAt) return 0
+  // the count of hand-outs began anew since
   if (start.revision > envelope.revision || start.deliveries > deliveries) return 0
   // the same hand-out again: it was handed back unstarted
   return start.deliveries === deliveries ? start.count - 1 : start.count
@@ -65,20 +72,20 @@ export const judge = (
   starts: boolean
 ): Effect.Effect<Verdict, TransportError> => {
   const { store } = settings.transport
-  const { id, revision } = delivery.envelope
+  const { enqueuedAt, id, revision } = delivery.envelope
   const { deliveries } = delivery
   return Effect.flatMap(store.get(collection(queue), [id]), ([found]): Effect.Effect<Verdict, TransportError> => {
     const row = found === undefined ? undefined : Option.getOrUndefined(found)
     const start = row === undefined ? undefined : Option.getOrUndefined(decodeStart(text.decode(row.value)))
     // written already: the answer was lost
-    if (start?.revision === revision && start.deliveries === deliveries) {
+    if (start?.enqueuedAt === enqueuedAt && start.revision === revision && start.deliveries === deliveries) {
       return Effect.succeed(row?.revision ?? 0)
     }
     const count = start === undefined ? 0 : before(start, delivery)
     // the first hand-outs were no suspect's
     if (count > settings.maxDeliveries - first) return Effect.succeed("poison")
     if (!starts) return Effect.succeed(0)
-    const value = encodeJson({ revision, deliveries, count: count + 1 })
+    const value = encodeJson({ enqueuedAt, revision, deliveries, count: count + 1 })
     return store.put(collection(queue), id, value, { ifRevision: row?.revision ?? 0, timeToLive }).pipe(
       Effect.catchTag("RevisionConflict", () => judge(settings, queue, delivery, starts)),
       // a full broker takes no row, and its jobs must run all the same: there every hand-out counts

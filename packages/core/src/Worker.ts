@@ -65,6 +65,9 @@ type Requirements<Tasks extends NonEmptyReadonlyArray<Task.Any>> = Task.ToHandle
 /** Bytes of a record beside its value. */
 const recordRoom = 8_192
 
+/** ms within which a broker's answer says what time it is there. */
+const quickAnswer = 100
+
 type Queues = Map<string, Map<string, RegisteredTask>>
 
 /** The tasks by queue, each with its handler from the context. */
@@ -138,7 +141,11 @@ const start = Effect.fnUntraced(function*(options: Options<NonEmptyReadonlyArray
       (time) => ({ least: time - clock.currentTimeMillisUnsafe(), most: time - asked })
     )
   })
-  const { least, most } = yield* measureClock
+  // asked again after a slow answer, as of a broker that stood still
+  const { least, most } = yield* Effect.repeat(measureClock, {
+    until: ({ least, most }) => most - least <= quickAnswer,
+    times: 2
+  })
   let clockOffset = Math.round((least + most) / 2)
   const settings: Settings = {
     ...limits,

@@ -70,7 +70,8 @@ const purgeBatch = 256
 
 /**
  * Ends every job that waits, queued or scheduled, as cancelled, and answers how
- * many. Running jobs and dead letters stay. Waiters are told.
+ * many. Running jobs and dead letters stay; one that is handed out meanwhile
+ * may be cancelled, and is interrupted at the next heartbeat. Waiters are told.
  */
 export const purge = (queue: string): Effect.Effect<number, TransportError, Transport> =>
   Effect.gen(function*() {

@@ -25,6 +25,7 @@ interface Terms {
   /** ms. */
   readonly unknownTaskTimeout: number
   readonly maxDeliveries: number
+  readonly actions: ReadonlyArray<{ readonly action: { readonly _tag: string } }>
 }
 
 interface EndedRun {
@@ -175,7 +176,9 @@ export class Health {
     if (!this.healthy) return
     if (run.interruptedAt !== undefined) this.interrupted(name, process, run)
     const cancelledAt = this.cancelledAt.get(name) ?? Infinity
-    const heartbeat = this.terms.network.losePush === 0 ? 0 : lease / 3
+    // a purge tells no worker
+    const told = this.terms.network.losePush === 0 && !this.terms.actions.some(({ action }) => action._tag === "Purge")
+    const heartbeat = told ? 0 : lease / 3
     if (cancelledAt > run.startedAt && now - cancelledAt > limit + heartbeat) {
       this.complain("Unfinished", name, `worker "${process.name}" ran it for ${now - cancelledAt} ms after its cancel`)
     }

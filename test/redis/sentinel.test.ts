@@ -3,15 +3,18 @@
  * different passwords.
  */
 import { TransportConformance } from "@troupe/core/testing"
+import { Kit } from "@troupe/core/testing/conformance/kit"
+import { Transport } from "@troupe/core/Transport"
 import * as RedisTransport from "@troupe/transport-redis/RedisTransport"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as References from "effect/References"
 import { Redis } from "ioredis"
 import { afterAll, beforeAll, expect, test } from "vitest"
 import type { RedisServer } from "../servers/redis.ts"
 import { type SentinelSetup, startSentinel } from "../servers/sentinel.ts"
 import { refusal, roundTrip } from "./roundTrip.ts"
-import { survive } from "./survive.ts"
+import { type Ordeal, survive } from "./survive.ts"
 
 const passwords = { password: "of-the-servers", sentinelPassword: "of-the-Sentinels" }
 
@@ -21,8 +24,9 @@ beforeAll(async () => {
 })
 afterAll(() => setup.stop())
 
-const transport = ({ name, sentinels }: SentinelSetup) =>
+const transport = ({ name, sentinels }: SentinelSetup, replicas = 0) =>
   RedisTransport.layer({
+    replicas,
     sentinels: sentinels.map(({ host, port }) => `${host}:${port}`),
     name,
     sentinelPassword: passwords.sentinelPassword,
@@ -80,20 +84,21 @@ const fault = (
   /** ms that the first queue may stand still. */
   pause: number,
   strike: (setup: SentinelSetup, master: RedisServer) => Promise<unknown>,
-  before?: number
+  { replicas = 0, ...special }: Pick<Ordeal, "before" | "forgetful"> & { readonly replicas?: number } = {}
 ) =>
-  test(name, async () => {
+  // most of its time it waits for the Sentinels to make a replica of the old master
+  (replicas > 0 ? test.concurrent : test)(name, async () => {
     const own = await startSentinel(passwords)
     const master = await own.master()
     try {
       const survived = await survive({
-        transport: transport(own),
+        transport: transport(own, replicas),
         queues: ["one", "two", "three"],
         strike: async () => {
           await strike(own, master)
           await expect.poll(() => own.master(), { timeout: 20_000 }).not.toBe(master)
         },
-        ...(before === undefined ? {} : { before })
+        ...special
       })
       expect(survived.pause).toBeLessThan(pause)
     } finally {
@@ -111,10 +116,41 @@ fault("the master stands still, is replaced and wakes up", 15_000, async (own, m
   master.signal("SIGCONT")
 })
 
-fault("the master becomes a replica and lives on", 6_000, async (own, master) => {
-  // what a master takes while its replica is promoted is lost: here is nothing of that kind
+const demote = async (own: SentinelSetup, master: RedisServer) => {
   const server = new Redis({ port: master.port, password: passwords.password })
   await server.wait(1, 5_000).finally(() => server.disconnect())
   const sentinel = new Redis({ port: own.sentinels[0]!.port, password: passwords.sentinelPassword })
   await sentinel.call("SENTINEL", "FAILOVER", own.name).finally(() => sentinel.disconnect())
-}, 150)
+}
+
+// what a master takes while its replica is promoted is lost: no job is among it, settlements may be
+fault("the master becomes a replica and lives on", 6_000, demote, { before: 150, forgetful: true })
+
+// jobs neither if a replica must have them
+fault("the same while jobs are enqueued that a replica must have", 20_000, demote, { replicas: 1, forgetful: true })
+
+test.concurrent("a job is accepted when a replica has it", async () => {
+  const own = await startSentinel(passwords)
+  const [, replica] = own.servers
+  try {
+    await Effect.runPromise(
+      Effect.gen(function*() {
+        const kit = new Kit(yield* Transport, { elapse: Effect.sleep, wait: Effect.sleep, slack: 2_000 }, "replicas")
+        const enqueued = (id: string) => kit.log.send([kit.envelope({ id })])
+        expect(yield* enqueued("first")).toEqual(["sent"])
+        replica.signal("SIGSTOP")
+        const error = yield* Effect.flip(enqueued("second"))
+        expect(String(error)).toContain("only 0 of 1 replicas have it")
+        replica.signal("SIGCONT")
+        // it was taken all the same
+        expect(yield* enqueued("second")).toEqual(["duplicate"])
+        expect(yield* enqueued("third")).toEqual(["sent"])
+      }).pipe(
+        Effect.provide(transport(own, 1)),
+        Effect.provide(Layer.succeed(References.MinimumLogLevel, "None"))
+      )
+    )
+  } finally {
+    await own.stop()
+  }
+}, 30_000)

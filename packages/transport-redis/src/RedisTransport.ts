@@ -43,7 +43,7 @@ export const make = Effect.fnUntraced(function*(
 ): Effect.fn.Return<Transport["Service"], TransportError, Scope> {
   const target = yield* Target.resolve(options)
   const patience = Duration.toMillis(Duration.fromInputUnsafe(options.patience ?? "10 seconds"))
-  const topology = yield* Topology.open(target, patience)
+  const topology = yield* Topology.open(target, patience, options.replicas ?? 0)
   const { isCluster, link } = topology
   const durability = yield* Startup.check(topology, options.onEviction ?? "refuse")
   const clock = new BrokerClock(link)

@@ -19,6 +19,7 @@ export const acl: ReadonlyArray<string> = [
   "+pubsub",
   "+subscribe",
   "+unsubscribe",
+  "+wait",
   "+del",
   "+exists",
   "+get",

@@ -38,7 +38,7 @@ const inScripts: ReadonlyArray<readonly [part: string, kind: Kind]> = [
   ["while the cluster is down", "passing"]
 ]
 
-const text = (error: unknown): string => error instanceof Error ? error.message : String(error)
+export const text = (error: unknown): string => error instanceof Error ? error.message : String(error)
 
 const isReply = (error: unknown): boolean => error instanceof Error && error.name === "ReplyError"
 

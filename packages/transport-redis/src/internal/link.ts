@@ -37,13 +37,14 @@ export interface Link {
 
 export interface Settings {
   readonly patience: number
+  readonly replicas: number
   readonly context: Context.Context<never>
   readonly clock: Clock.Clock
 }
 
-export const settings = (patience: number): Effect.Effect<Settings> =>
+export const settings = (patience: number, replicas: number): Effect.Effect<Settings> =>
   Effect.gen(function*() {
-    return { patience, context: yield* Effect.context<never>(), clock: yield* Clock.Clock }
+    return { patience, replicas, context: yield* Effect.context<never>(), clock: yield* Clock.Clock }
   })
 
 /** ms between two looks at what takes too long. */
@@ -68,6 +69,7 @@ const callOn = <A>(
 /** What every topology has in common: requests that wait, and their ends. */
 export abstract class Dispatcher implements Link, Owner {
   readonly patience: number
+  readonly replicas: number
   readonly onReady = new Set<() => void>()
   readonly fork: Owner["fork"]
   private readonly clock: Clock.Clock
@@ -76,8 +78,9 @@ export abstract class Dispatcher implements Link, Owner {
   isStarted = false
   private onOpened: ((wire: Wire) => void) | undefined = undefined
 
-  constructor({ clock, context, patience }: Settings) {
+  constructor({ clock, context, patience, replicas }: Settings) {
     this.patience = patience
+    this.replicas = replicas
     this.clock = clock
     const fork = Effect.runForkWith(context)
     this.fork = (effect) => void fork(effect)
@@ -98,7 +101,8 @@ export abstract class Dispatcher implements Link, Owner {
   begin(request: Request, slot: number, pinned: Wire | undefined): void {
     if (this.closed) return request.onError(Errors.unavailable(request.operation, "the transport is closed"))
     const now = this.now()
-    this.dispatch({ request, deadline: now + this.patience, slot, pinned, sentAt: now, full: false, moves: 0 })
+    const deadline = now + this.patience
+    this.dispatch({ request, deadline, slot, pinned, sentAt: now, full: false, moves: 0, error: undefined })
   }
 
   readonly call: Link["call"] = (request, decode) => callOn(this, request, decode)
@@ -139,6 +143,7 @@ export abstract class Dispatcher implements Link, Owner {
       return request.onError(Errors.fromRedis(request.operation, request.queue, error))
     }
     sent.full = false
+    sent.error = error
     if (kind === "moved" && ++sent.moves <= maxMoves) return this.dispatch(sent)
     this.waiting.push(sent)
   }
@@ -157,8 +162,12 @@ export abstract class Dispatcher implements Link, Owner {
     const late = this.waiting.filter((sent) => now >= sent.deadline)
     if (late.length > 0) {
       this.waiting = this.waiting.filter((sent) => now < sent.deadline)
-      for (const { request } of late) {
-        request.onError(Errors.unavailable(request.operation, `Redis did not answer for ${this.patience} ms`))
+      for (const { error, request } of late) {
+        const waited = `${this.patience} ms`
+        const description = error === undefined
+          ? `there was no connection for ${waited}`
+          : `tried for ${waited}: ${Errors.text(error)}`
+        request.onError(Errors.unavailable(request.operation, description, error))
       }
     }
     for (const wire of this.wires) wire.watch(now)

@@ -197,6 +197,7 @@ export class Sender {
       script,
       args,
       repeatable: true,
+      accepts: true,
       onReply: (reply) => {
         const duplicates = reply as ReadonlyArray<number>
         if (duplicates.length === 0) {

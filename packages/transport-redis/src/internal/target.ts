@@ -14,6 +14,11 @@ export interface Settings {
   readonly prefix?: string | undefined
   /** How long an operation waits for Redis before it fails with `Unavailable`. Default: 10 seconds. */
   readonly patience?: Duration.Input | undefined
+  /**
+   * How many replicas must have a job before it counts as enqueued: then it survives the loss of the master. With too
+   * few of them `enqueue` fails with `Unavailable`, and the job may exist nevertheless. Default: 0.
+   */
+  readonly replicas?: number | undefined
   /** What to do on a server that may evict keys. Default: `refuse`. */
   readonly onEviction?: "refuse" | "warn" | undefined
 }
@@ -191,6 +196,8 @@ export const resolve = (given: RedisTransportOptions): Effect.Effect<Target, Tra
   if (given.prefix !== undefined && /[{}]/.test(given.prefix)) {
     return wrong("`prefix` has a brace: the slot of a key would no longer be the slot of its queue")
   }
+  const { replicas = 0 } = given
+  if (!Number.isInteger(replicas) || replicas < 0) return wrong(`\`replicas\` is ${replicas}: give a whole number`)
   if (given.client !== undefined) {
     if (given.options !== undefined) return wrong("`client` and `options` exclude each other: the client has options")
     return ofClient(given.client)

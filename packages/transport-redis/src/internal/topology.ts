@@ -8,7 +8,7 @@ import type { Scope } from "effect/Scope"
 import type { Redis } from "ioredis"
 import { ClusterLink } from "./cluster.ts"
 import * as Connect from "./connect.ts"
-import { type Dispatcher, type Link, settings, SingleLink } from "./link.ts"
+import { type Dispatcher, type Link, type Settings, settings, SingleLink } from "./link.ts"
 import type { Address, Target } from "./target.ts"
 import { leave } from "./vigil.ts"
 
@@ -35,9 +35,8 @@ const scoped = <L extends Dispatcher>(make: () => L): Effect.Effect<L, never, Sc
 
 const single = Effect.fnUntraced(function*(
   target: Exclude<Target, { readonly _tag: "Cluster" }>,
-  patience: number
+  common: Settings
 ): Effect.fn.Return<Topology, TransportError, Scope> {
-  const common = yield* settings(patience)
   const link = yield* scoped(() => new SingleLink(Connect.open(target, "command", true), common))
   const command = link.wire.redis
   yield* Connect.whenReady(command, "command")
@@ -62,9 +61,8 @@ const single = Effect.fnUntraced(function*(
 
 const cluster = Effect.fnUntraced(function*(
   { natMap, options, seeds }: Extract<Target, { readonly _tag: "Cluster" }>,
-  patience: number
+  common: Settings
 ): Effect.fn.Return<Topology, TransportError, Scope> {
-  const common = yield* settings(patience)
   const start = yield* Random.nextIntBetween(0, 1_000)
   const open = (address: Address) => Connect.openAt(address, options, "command")
   const link = yield* scoped(() => new ClusterLink({ ...common, open, seeds, natMap, start }))
@@ -103,5 +101,12 @@ const cluster = Effect.fnUntraced(function*(
 })
 
 /** Waits until Redis is up. Fails at once where waiting cannot help. */
-export const open = (target: Target, patience: number): Effect.Effect<Topology, TransportError, Scope> =>
-  target._tag === "Cluster" ? cluster(target, patience) : single(target, patience)
+export const open = (
+  target: Target,
+  patience: number,
+  replicas: number
+): Effect.Effect<Topology, TransportError, Scope> =>
+  Effect.flatMap(
+    settings(patience, replicas),
+    (common) => target._tag === "Cluster" ? cluster(target, common) : single(target, common)
+  )

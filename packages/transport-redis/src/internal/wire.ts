@@ -8,6 +8,7 @@ import type { TransportError } from "@troupe/core/TransportError"
 import * as Effect from "effect/Effect"
 import type { Redis } from "ioredis"
 import { type Arg, BatchCommand } from "./command.ts"
+import { Copies } from "./copies.ts"
 import * as Errors from "./errors.ts"
 import type { Script } from "./script.ts"
 import { leave, silence, Vigil } from "./vigil.ts"
@@ -23,6 +24,8 @@ export interface Request {
   readonly args: ReadonlyArray<Arg>
   /** False: a lost reply is an error at once. */
   readonly repeatable: boolean
+  /** True: it is only answered when as many replicas have it as the user wants. */
+  readonly accepts?: boolean | undefined
   readonly onReply: (reply: unknown) => void
   readonly onError: (error: TransportError) => void
 }
@@ -41,6 +44,8 @@ export interface Sent {
   full: boolean
   /** How often a server has sent it elsewhere since it last waited. */
   moves: number
+  /** Why it waits. */
+  error: unknown
 }
 
 export interface Owner {
@@ -48,6 +53,8 @@ export interface Owner {
   readonly fork: (effect: Effect.Effect<unknown>) => void
   /** Before, what cannot succeed ends the start and needs no line in the log. */
   readonly isStarted: boolean
+  /** How many replicas must have what is accepted. */
+  readonly replicas: number
   /** The connection is there, maybe again. */
   readonly opened: (wire: Wire) => void
   readonly failed: (wire: Wire, sent: Sent, error: unknown, kind: Errors.Kind) => void
@@ -62,6 +69,7 @@ export class Wire {
   readonly name: string
   private readonly owner: Owner
   private readonly vigil: Vigil
+  private readonly copies: Copies | undefined
   private readonly inFlight = new Set<Sent>()
   private ready = false
   private closed = false
@@ -73,6 +81,7 @@ export class Wire {
     this.name = name
     this.owner = owner
     this.vigil = new Vigil(redis, owner.now)
+    this.copies = owner.replicas > 0 ? new Copies(redis, owner.replicas) : undefined
     redis.on("ready", this.opened)
     redis.on("error", this.note)
     redis.on("close", this.lost)
@@ -114,6 +123,7 @@ export class Wire {
       this.owner.fork(Effect.logWarning(`The ${this.name} connection to Redis is lost, connecting again`))
     } else this.note(new Error("it was closed before it was ready"))
     this.ready = false
+    this.copies?.lost()
     const cut = [...this.inFlight]
     this.inFlight.clear()
     const error = new Error("the connection was lost before the reply came")
@@ -128,13 +138,17 @@ export class Wire {
   }
 
   send(sent: Sent): void {
-    const { args, command, script } = sent.request
+    const { accepts, args, command, script } = sent.request
     sent.sentAt = this.owner.now()
     this.inFlight.add(sent)
     const built = script === undefined
       ? new BatchCommand(command, [...args])
       : new BatchCommand(sent.full ? "eval" : "evalsha", [sent.full ? script.source : script.sha, ...args])
-    built.promise.then(
+    this.redis.sendCommand(built)
+    const answered = accepts === true && this.copies !== undefined
+      ? Promise.all([built.promise, this.copies.made()]).then(([reply]) => reply)
+      : built.promise
+    answered.then(
       (reply: unknown) => {
         // a reply that comes after the connection was given up: somebody else answers for it
         if (this.inFlight.delete(sent)) sent.request.onReply(reply)
@@ -143,7 +157,6 @@ export class Wire {
         if (this.inFlight.delete(sent)) this.owner.failed(this, sent, error, Errors.kindOf(error))
       }
     )
-    this.redis.sendCommand(built)
   }
 
   /** How long it has owed an answer, ms. */

@@ -7,6 +7,7 @@ import type { Entry } from "./cycle.ts"
 import * as Errors from "./errors.ts"
 import { group } from "./keys.ts"
 import type { Link } from "./link.ts"
+import { unblock } from "./unblock.ts"
 import { leave, Vigil } from "./vigil.ts"
 
 /** ms that Redis holds a read at most: a dead connection is noticed after it. */
@@ -147,15 +148,14 @@ export class BlockingReader {
   private unblock(epoch: number, tries: number): void {
     if (epoch !== this.epoch || !this.isReading) return
     if (this.clientId === undefined || tries > 20) return leave(this.redis)
-    this.commands.request({
-      operation: "CLIENT UNBLOCK",
+    unblock({
+      link: this.commands,
+      base: this.base,
       queue: "",
-      command: "client",
-      args: ["UNBLOCK", this.clientId],
-      repeatable: true,
-      // 0: the read has not reached Redis yet, or it has just been answered
-      onReply: (reply) => {
-        if (reply !== 1) setTimeout(() => this.unblock(epoch, tries + 1), 2)
+      connection: this.clientId,
+      // the read has not reached Redis yet, or it has just been answered
+      onReply: (ended) => {
+        if (!ended) setTimeout(() => this.unblock(epoch, tries + 1), 2)
       },
       onError: () => leave(this.redis)
     })

@@ -17,6 +17,7 @@ import type { Arg, Link } from "./link.ts"
 import * as Register from "./register.ts"
 import type { Script } from "./script.ts"
 import { checkSettlement } from "./settlement.ts"
+import { unblock } from "./unblock.ts"
 
 /** What a subscription needs of the transport. */
 export interface Parts {
@@ -95,11 +96,10 @@ export const subscribe = Effect.fnUntraced(function*(
       )
       consumer.alarm.set(due < 0 ? undefined : due)
       for (const connection of silent) {
-        const operation = "CLIENT UNBLOCK"
-        const args = ["UNBLOCK", String(connection)]
-        yield* Effect.ignore(
-          link.call({ operation, queue, command: "client", args, repeatable: true }, () => undefined)
-        )
+        yield* Effect.callback<void>((resume) => {
+          const done = () => resume(Effect.void)
+          unblock({ link, base, queue, connection: String(connection), onReply: done, onError: done })
+        })
       }
       stream = String(nextStream)
       entry = String(nextEntry)

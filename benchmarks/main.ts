@@ -2,7 +2,7 @@
  * Measures Troupe and says whether it is fast enough.
  *
  *     npm run bench                      every suite
- *     npm run bench -- memory            one suite: memory, redis
+ *     npm run bench -- memory            one suite: memory, redis, nats
  *     npm run bench -- --only signed     the scenarios with this text in their name
  *     npm run bench -- --quick           a tenth of the jobs, one round: a smoke test that judges nothing
  *

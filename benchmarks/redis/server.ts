@@ -3,6 +3,7 @@
  */
 import { Redis } from "ioredis"
 import { type RedisServer, startRedis } from "../../test/servers/redis.ts"
+import type { Server } from "../brokers/system.ts"
 
 interface Private {
   readonly server: RedisServer
@@ -18,28 +19,13 @@ const start = async (): Promise<Private> => {
 
 const get = () => started ??= start()
 
-export const url = async (): Promise<string> => (await get()).server.url
-
 const info = async (section: string): Promise<(field: string) => number> => {
   const text = await (await get()).probe.info(section)
   return (field) => Number(new RegExp(`^${field}:([\\d.]+)`, "m").exec(text)?.[1])
 }
 
-/** CPU time of the server, seconds. */
-export const cpuSeconds = async (): Promise<number> => {
-  const field = await info("cpu")
-  return field("used_cpu_user") + field("used_cpu_sys")
-}
-
-/** Bytes that its data takes. */
-export const memory = async (): Promise<number> => (await info("memory"))("used_memory")
-
-export const empty = async (): Promise<void> => {
-  await (await get()).probe.flushall()
-}
-
-/** Commands and scripts that ran for longer than `least` µs while `run` did: their durations, µs. */
-export const slow = async (least: number, run: () => Promise<void>): Promise<ReadonlyArray<number>> => {
+/** Commands and scripts that took so long. */
+const slow = async (least: number, run: () => Promise<void>): Promise<ReadonlyArray<number>> => {
   const { probe } = await get()
   await probe.config("SET", "slowlog-log-slower-than", String(least), "slowlog-max-len", "10000")
   await probe.slowlog("RESET")
@@ -47,4 +33,18 @@ export const slow = async (least: number, run: () => Promise<void>): Promise<Rea
   const entries = await probe.slowlog("GET", "10000")
   // id, time, duration, …
   return (entries as ReadonlyArray<[number, number, number]>).map(([, , duration]) => duration)
+}
+
+export const server: Server = {
+  name: "Redis",
+  url: async () => (await get()).server.url,
+  cpuSeconds: async () => {
+    const field = await info("cpu")
+    return field("used_cpu_user") + field("used_cpu_sys")
+  },
+  memory: async () => (await info("memory"))("used_memory"),
+  empty: async () => {
+    await (await get()).probe.flushall()
+  },
+  slow
 }

@@ -3,7 +3,7 @@
  */
 import { Queue, QueueEvents, Worker } from "bullmq"
 import { payload } from "../../payload.ts"
-import { type Client, inFlight, stamp, type System, type Target, type WorkOptions } from "../system.ts"
+import { type Client, inFlight, stamp, type System, type Target, type WorkOptions } from "../../brokers/system.ts"
 
 const connectionOf = (url: string) => {
   const { hostname, port } = new URL(url)

@@ -6,7 +6,7 @@
  */
 import { Redis } from "ioredis"
 import { type Payload, payload } from "../../payload.ts"
-import { type Client, inFlight, stamp, type System, type Target, type WorkOptions } from "../system.ts"
+import { type Client, inFlight, stamp, type System, type Target, type WorkOptions } from "../../brokers/system.ts"
 
 type Job = typeof Payload.Type
 

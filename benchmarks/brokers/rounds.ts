@@ -8,8 +8,7 @@
 import { setTimeout as sleep } from "node:timers/promises"
 import { payload } from "../payload.ts"
 import type { Entrant, Lap } from "../scenario.ts"
-import * as Server from "./server.ts"
-import type { Client, Target, WorkOptions } from "./system.ts"
+import type { Client, Server, Target, WorkOptions } from "./system.ts"
 import { type Name, systemOf } from "./systems.ts"
 import { startWorker, type WorkerProcess } from "./workerProcess.ts"
 
@@ -29,7 +28,7 @@ const once = <A>(make: () => Promise<A>) => {
 }
 
 let queues = 0
-const target = async (): Promise<Target> => ({ url: await Server.url(), queue: `bench${queues++}` })
+const target = async (server: Server): Promise<Target> => ({ url: await server.url(), queue: `bench${queues++}` })
 
 const chunk = 1_000
 
@@ -38,26 +37,23 @@ const fill = async (client: Client, jobs: number) => {
 }
 
 /** A queue full of jobs, then a worker. */
-export const drain = (
-  name: string,
-  system: Name,
-  options: {
-    readonly concurrency: number
-    readonly handler?: WorkOptions["handler"]
-    /** Instead of those of the race. */
-    readonly jobs?: number
-  }
-): Entrant => ({
+export const drain = (server: Server) =>
+(name: string, system: Name, options: {
+  readonly concurrency: number
+  readonly handler?: WorkOptions["handler"]
+  /** Instead of those of the race. */
+  readonly jobs?: number
+}): Entrant => ({
   name,
   round: async (ofRace) => {
     const jobs = options.jobs ?? ofRace
-    const where = await target()
+    const where = await target(server)
     const client = await systemOf(system).client(where)
     await fill(client, jobs)
     await client.close()
     globalThis.gc?.()
     let first: { readonly at: number; readonly cpu: NodeJS.CpuUsage } | undefined
-    const serverBefore = await Server.cpuSeconds()
+    const serverBefore = await server.cpuSeconds()
     const worker = await systemOf(system).work(where, {
       concurrency: options.concurrency,
       handler: options.handler ?? "noop",
@@ -72,16 +68,16 @@ export const drain = (
     const lap: Lap = {
       "jobs/s": jobs / seconds,
       "worker µs": cpu(cpuBefore) / jobs,
-      "Redis µs": (await Server.cpuSeconds() - serverBefore) * 1e6 / jobs
+      [`${server.name} µs`]: (await server.cpuSeconds() - serverBefore) * 1e6 / jobs
     }
     await worker.close()
-    await Server.empty()
+    await server.empty()
     return lap
   }
 })
 
-const measured = async (jobs: number, run: () => Promise<void>): Promise<Lap> => {
-  const serverBefore = await Server.cpuSeconds()
+const measured = async (server: Server, jobs: number, run: () => Promise<void>): Promise<Lap> => {
+  const serverBefore = await server.cpuSeconds()
   const cpuBefore = process.cpuUsage()
   const start = performance.now()
   await run()
@@ -89,47 +85,47 @@ const measured = async (jobs: number, run: () => Promise<void>): Promise<Lap> =>
   return {
     "jobs/s": jobs / seconds,
     "client µs": cpu(cpuBefore) / jobs,
-    "Redis µs": (await Server.cpuSeconds() - serverBefore) * 1e6 / jobs
+    [`${server.name} µs`]: (await server.cpuSeconds() - serverBefore) * 1e6 / jobs
   }
 }
 
-const enqueuing = (name: Name, run: (client: Client, jobs: number) => Promise<void>): Entrant => {
-  const open = once(async () => systemOf(name).client(await target()))
+const enqueuing = (server: Server, name: Name, run: (client: Client, jobs: number) => Promise<void>): Entrant => {
+  const open = once(async () => systemOf(name).client(await target(server)))
   return {
     name,
     round: async (jobs) => {
       const client = await open()
-      const lap = await measured(jobs, () => run(client, jobs))
-      await Server.empty()
+      const lap = await measured(server, jobs, () => run(client, jobs))
+      await server.empty()
       return lap
     }
   }
 }
 
 /** One job per call. */
-export const enqueue = (name: Name, callers: number): Entrant =>
-  enqueuing(name, (client, jobs) => client.enqueue(jobs, callers))
+export const enqueue = (server: Server) => (name: Name, callers: number): Entrant =>
+  enqueuing(server, name, (client, jobs) => client.enqueue(jobs, callers))
 
 /** 1,000 jobs per call. */
-export const bulk = (name: Name): Entrant => enqueuing(name, fill)
+export const bulk = (server: Server) => (name: Name): Entrant => enqueuing(server, name, fill)
 
-const served = (name: Name, concurrency: number) =>
+const served = (server: Server, name: Name, concurrency: number) =>
   once(async (): Promise<{ readonly client: Client; readonly worker: WorkerProcess }> => {
-    const where = await target()
+    const where = await target(server)
     const worker = await startWorker({ ...where, system: name, concurrency })
     return { client: await systemOf(name).client(where), worker }
   })
 
 /** Enqueue, run in another process, result back at the caller. */
-export const request = (name: Name, callers: number): Entrant => {
-  const open = served(name, 64)
+export const request = (server: Server) => (name: Name, callers: number): Entrant => {
+  const open = served(server, name, 64)
   return {
     name,
     round: async (jobs) => {
       const { client, worker } = await open()
       await worker.report()
       let times: ReadonlyArray<number> = []
-      const lap = await measured(jobs, async () => {
+      const lap = await measured(server, jobs, async () => {
         times = await client.request(jobs, callers)
       })
       const { cpuMicros } = await worker.report()
@@ -147,8 +143,8 @@ export const request = (name: Name, callers: number): Entrant => {
 const spacing = 2
 
 /** From the call of enqueue to the start of the handler in another process. */
-export const latency = (name: Name): Entrant => {
-  const open = served(name, 64)
+export const latency = (server: Server) => (name: Name): Entrant => {
+  const open = served(server, name, 64)
   return {
     name,
     round: async (jobs) => {
@@ -168,8 +164,8 @@ export const latency = (name: Name): Entrant => {
 }
 
 /** Due over 4 s, from 1 s on. Lateness: start of the handler in another process minus due time. */
-export const lateness = (name: Name): Entrant => {
-  const open = served(name, 64)
+export const lateness = (server: Server) => (name: Name): Entrant => {
+  const open = served(server, name, 64)
   return {
     name,
     round: async (jobs) => {
@@ -196,17 +192,17 @@ export const lateness = (name: Name): Entrant => {
 }
 
 /** What a job takes in Redis while it waits, over its payload. */
-export const waitingBytes = (name: Name): Entrant => ({
+export const waitingBytes = (server: Server) => (name: Name): Entrant => ({
   name,
   round: async (jobs) => {
-    const client = await systemOf(name).client(await target())
-    await Server.empty()
+    const client = await systemOf(name).client(await target(server))
+    await server.empty()
     await client.bulk(1)
-    const before = await Server.memory()
+    const before = await server.memory()
     await fill(client, jobs)
-    const bytes = (await Server.memory() - before) / jobs
+    const bytes = (await server.memory() - before) / jobs
     await client.close()
-    await Server.empty()
+    await server.empty()
     return { "B/job": bytes - JSON.stringify(payload(0)).length }
   }
 })
@@ -215,10 +211,10 @@ export const waitingBytes = (name: Name): Entrant => ({
 const watched = 5_000
 
 /** Jobs in the hands of one worker that does nothing: what heartbeats and the search for dead workers cost. */
-export const inFlightCost = (name: Name): Entrant => ({
+export const inFlightCost = (server: Server) => (name: Name): Entrant => ({
   name,
   round: async (jobs) => {
-    const where = await target()
+    const where = await target(server)
     const client = await systemOf(name).client(where)
     await fill(client, jobs)
     await client.close()
@@ -229,16 +225,16 @@ export const inFlightCost = (name: Name): Entrant => ({
       starts += (await worker.report()).started
     }
     let seconds = 0
-    const durations = await Server.slow(500, async () => {
-      const before = await Server.cpuSeconds()
+    const durations = await server.slow(500, async () => {
+      const before = await server.cpuSeconds()
       await sleep(watched)
-      seconds = await Server.cpuSeconds() - before
+      seconds = await server.cpuSeconds() - before
     })
     const { cpuMicros } = await worker.report()
     worker.kill()
-    await Server.empty()
+    await server.empty()
     return {
-      "Redis ms/s": seconds * 1e3 / (watched / 1e3),
+      [`${server.name} ms/s`]: seconds * 1e3 / (watched / 1e3),
       "longest ms": Math.max(0, ...durations) / 1e3,
       "worker ms/s": cpuMicros / watched
     }

@@ -3,8 +3,8 @@
  */
 import * as Client from "@troupe/core/Client"
 import * as Task from "@troupe/core/Task"
+import type { Transport } from "@troupe/core/Transport"
 import * as Worker from "@troupe/core/Worker"
-import * as RedisTransport from "@troupe/transport-redis/RedisTransport"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -12,9 +12,9 @@ import * as Layer from "effect/Layer"
 import * as References from "effect/References"
 import * as Result from "effect/Result"
 import * as Scope from "effect/Scope"
-import { fields, type Handler, hop, noop, payload, Success } from "../../payload.ts"
-import { signing } from "../../scenarios/broker.ts"
-import { type Client as ClientOf, stamp, type System, type Target, type WorkOptions } from "../system.ts"
+import { fields, type Handler, hop, noop, payload, Success } from "../payload.ts"
+import { signing } from "../scenarios/broker.ts"
+import { type Client as ClientOf, stamp, type System, type Target, type WorkOptions } from "./system.ts"
 
 const taskOf = (queue: string) => Task.make("Mail", { payload: fields, success: Success, queue })
 
@@ -27,8 +27,11 @@ const build = async <A>(layer: Layer.Layer<A, unknown>) => {
   return { context, close: () => Effect.runPromise(Scope.close(scope, Exit.void)) }
 }
 
-const transportOf = (url: string, signed: boolean) =>
-  Layer.mergeAll(Layer.fresh(RedisTransport.layer({ url })), signed ? signing : Layer.empty, quiet)
+/** A transport to the server of this URL. */
+type TransportOf = (url: string) => Layer.Layer<Transport, unknown>
+
+const servicesOf = (transport: TransportOf, url: string, signed: boolean) =>
+  Layer.mergeAll(Layer.fresh(transport(url)), signed ? signing : Layer.empty, quiet)
 
 const callersOf = (
   callers: number,
@@ -42,9 +45,9 @@ const callersOf = (
   return Effect.all(Array.from({ length: callers }, () => caller), { concurrency: "unbounded", discard: true })
 }
 
-const clientWith = (signed: boolean) => async ({ queue, url }: Target): Promise<ClientOf> => {
+const clientWith = (transport: TransportOf, signed: boolean) => async ({ queue, url }: Target): Promise<ClientOf> => {
   const Mail = taskOf(queue)
-  const { close, context } = await build(Layer.provideMerge(Client.layer, transportOf(url, signed)))
+  const { close, context } = await build(Layer.provideMerge(Client.layer, servicesOf(transport, url, signed)))
   const run = Effect.runPromiseWith(context)
   const many = (items: Parameters<typeof Mail.enqueueMany>[0]) =>
     Effect.map(Mail.enqueueMany(items), (outcomes) => {
@@ -75,7 +78,7 @@ const clientWith = (signed: boolean) => async ({ queue, url }: Target): Promise<
 
 const handlers = { noop, hop, stuck: () => Effect.never } satisfies Record<WorkOptions["handler"], Handler>
 
-const workWith = (signed: boolean) =>
+const workWith = (transport: TransportOf, signed: boolean) =>
 async (
   { queue, url }: Target,
   { concurrency, handler: kind, onStart }: WorkOptions
@@ -88,14 +91,15 @@ async (
   }
   const layer = Worker.layer({ tasks: [Mail], concurrency }).pipe(
     Layer.provide(Mail.toLayer(handler)),
-    Layer.provide(transportOf(url, signed))
+    Layer.provide(servicesOf(transport, url, signed))
   )
   const { close, context } = await build(layer)
   const worker = Context.get(context, Worker.Worker)
   return { finished: () => Effect.runSync(worker.finished), close }
 }
 
-export const troupe: System = { client: clientWith(false), work: workWith(false) }
-
-/** Every job and every record signed with HMAC-SHA256. */
-export const troupeSigned: System = { client: clientWith(true), work: workWith(true) }
+/** `signed`: every job and every record with HMAC-SHA256. */
+export const troupeOn = (transport: TransportOf, signed = false): System => ({
+  client: clientWith(transport, signed),
+  work: workWith(transport, signed)
+})

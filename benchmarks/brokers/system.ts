@@ -8,6 +8,20 @@ export interface Target {
   readonly queue: string
 }
 
+/** The private server of this process. */
+export interface Server {
+  /** For the titles of figures. */
+  readonly name: string
+  readonly url: () => Promise<string>
+  /** CPU time, seconds. */
+  readonly cpuSeconds: () => Promise<number>
+  /** Bytes that its data takes. */
+  readonly memory: () => Promise<number>
+  readonly empty: () => Promise<void>
+  /** What it did that took longer than `least` µs while `run` ran: how long, µs. Nothing if it cannot tell. */
+  readonly slow: (least: number, run: () => Promise<void>) => Promise<ReadonlyArray<number>>
+}
+
 export interface Client {
   /** So many callers, each enqueues one job after the other. */
   readonly enqueue: (jobs: number, callers: number) => Promise<void>

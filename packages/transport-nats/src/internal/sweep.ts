@@ -23,8 +23,9 @@ const interval = 30_000
 /** ms after a reconnection until the next round: the others are back, too. */
 const settling = 2_000
 
-/** Messages that one round publishes again for one consumer. */
+/** Messages that one round publishes again for one consumer, and how many are read at once. */
 const maxRevived = 5_000
+const chunk = 256
 
 /** Due times among which those of old buckets are looked for. */
 const maxDues = 20_000
@@ -60,12 +61,18 @@ const revive = Effect.fnUntraced(function*(
   const info = yield* streams.consumerInfo(stream, consumer)
   if (info === undefined) return
   const messages: Array<Publish> = []
+  const prefix = filter.slice(0, -1)
   for (let from = 1; messages.length < maxRevived;) {
-    const message = yield* streams.next(stream, filter, from)
-    if (message === undefined || message.sequence > info.ackFloor) break
-    const { bytes, sequence, subject } = message
-    messages.push({ subject, bytes, headers: { [Publications.checkHeader]: "1" }, expected: sequence })
-    from = sequence + 1
+    const first = yield* streams.next(stream, filter, from)
+    if (first === undefined || first.sequence > info.ackFloor) break
+    // they come in heaps
+    const length = Math.min(chunk, info.ackFloor - first.sequence + 1)
+    from = first.sequence + length
+    for (const message of yield* streams.at(stream, Array.from({ length }, (_, index) => first.sequence + index))) {
+      if (message?.subject.startsWith(prefix) !== true) continue
+      const { bytes, sequence, subject } = message
+      messages.push({ subject, bytes, headers: { [Publications.checkHeader]: "1" }, expected: sequence })
+    }
   }
   if (messages.length === 0) return
   yield* Effect.logWarning(`NATS forgot about ${messages.length} messages of "${filter}", publishing them again`)

@@ -2,8 +2,8 @@
  * BullMQ with its defaults: completed jobs are kept.
  */
 import { Queue, QueueEvents, Worker } from "bullmq"
-import { payload } from "../../payload.ts"
 import { type Client, inFlight, stamp, type System, type Target, type WorkOptions } from "../../brokers/system.ts"
+import { payload } from "../../payload.ts"
 
 const connectionOf = (url: string) => {
   const { hostname, port } = new URL(url)

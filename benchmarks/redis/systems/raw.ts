@@ -5,8 +5,8 @@
  * deletes it, and answers who waits, in one pipeline.
  */
 import { Redis } from "ioredis"
-import { type Payload, payload } from "../../payload.ts"
 import { type Client, inFlight, stamp, type System, type Target, type WorkOptions } from "../../brokers/system.ts"
+import { type Payload, payload } from "../../payload.ts"
 
 type Job = typeof Payload.Type
 

@@ -10,6 +10,7 @@ import * as Layer from "effect/Layer"
 import * as References from "effect/References"
 import { Cluster } from "ioredis"
 import { afterAll, beforeAll, expect, test } from "vitest"
+import { slotOf } from "../../packages/transport-redis/src/internal/slots.ts"
 import { type ClusterServer, type RedisCluster, startCluster } from "../servers/cluster.ts"
 import { startProxy } from "../servers/proxy.ts"
 import { roundTrip } from "./roundTrip.ts"
@@ -90,6 +91,12 @@ test("servers are reached under other addresses than they have themselves", asyn
   await Effect.runPromise(Fiber.interrupt(running))
   expect(await roundTrip({ nodes: [`127.0.0.1:${proxies[0]!.port}`], natMap: (key) => natMap[key] ?? null })).toBe(42)
   await Promise.all(proxies.map((proxy) => proxy.close()))
+})
+
+test("slots are those of the server", async () => {
+  for (const key of ["", "foo", "{}a", "{a}{b}", "a{b", "a}b{c}d", "{{a}}", "ä{ö🙂}ü", "123456789"]) {
+    expect([key, slotOf(key)]).toEqual([key, await cluster.slotOf(key)])
+  }
 })
 
 /** Until somebody else has the slot. */

@@ -8,7 +8,7 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { afterAll, beforeAll, expect, test } from "vitest"
 import { freePort } from "../servers/process.ts"
-import { type RedisServer, startRedis } from "../servers/redis.ts"
+import { type RedisServer, startRedis, startServer } from "../servers/redis.ts"
 import { refusal, roundTrip } from "./roundTrip.ts"
 
 const directory = mkdtempSync(join(tmpdir(), "troupe-tls-"))
@@ -71,5 +71,24 @@ test("a cluster is reached over TLS", async () => {
     expect(wrong).toContain("check the certificates of TLS")
   } finally {
     await alone.stop()
+  }
+})
+
+test("Sentinels and the master that they know are reached over TLS", async () => {
+  const sentinelPort = await freePort()
+  const sentinel = await startServer((plain, directory) => {
+    const path = join(directory, "sentinel.conf")
+    const own = tls(sentinelPort).join(" ").replaceAll(/ ?--/g, "\n")
+    const lines = ["bind 127.0.0.1", `port ${plain}`, `dir ${directory}`, "tls-replication yes"]
+    writeFileSync(path, [...lines, `sentinel monitor tls 127.0.0.1 ${port} 1`, own, ""].join("\n"))
+    return [path, "--sentinel"]
+  })
+  const at = { sentinels: [`127.0.0.1:${sentinelPort}`], name: "tls" }
+  try {
+    expect(await roundTrip({ ...at, sentinelTls: ca("ours"), options: { tls: ca("ours") } })).toBe(42)
+    const wrong = await refusal({ ...at, sentinelTls: ca("ours"), options: { tls: ca("theirs") } })
+    expect(wrong).toContain("check the certificates of TLS")
+  } finally {
+    await sentinel.stop()
   }
 })

@@ -213,12 +213,14 @@ export class ClusterLink extends Dispatcher {
       masters.add(node)
       owners.fill(node, first, last + 1)
     }
+    const isFirst = this.owners.length === 0
     this.owners = owners
     this.known = known
     for (const [name, node] of this.nodes) {
       if (masters.has(node)) continue
       this.nodes.delete(name)
       node.wire.close()
+      if (!isFirst) this.fork(Effect.logInfo(`Others than ${name} have its slots of the cluster now`))
     }
     this.flush()
     for (const callback of this.onChange) callback()

@@ -76,7 +76,8 @@ const checkOne = Effect.fnUntraced(function*(
   isCluster: boolean,
   onEviction: "refuse" | "warn"
 ): Effect.fn.Return<Durability, TransportError> {
-  const info = yield* readMaster(link)
+  // a cluster sends away whoever asks a replica
+  const info = yield* isCluster ? readInfo(link) : readMaster(link)
   const place = misplaced(info, isCluster)
   if (place !== undefined) return yield* Errors.refused("to start", place)
   const version = info.get("redis_version") ?? "unknown"

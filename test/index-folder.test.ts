@@ -16,7 +16,7 @@ afterAll(() => {
 
 const oneLine = (text: string) => expect.stringMatching(new RegExp(`^[^\n]*${text}[^\n]*\n$`))
 
-describe("npm start", { timeout: 60_000 }, () => {
+describe("npm start", { timeout: 300_000 }, () => {
   it("counts what is there, as an independent count does", async () => {
     const { code, stderr, stdout } = await run([folder])
     expect({ code, stderr }).toEqual({ code: 0, stderr: "" })

@@ -96,5 +96,6 @@ export const collect = Effect.fnUntraced(function*(root: string, totals: Totals,
       Stream.mapEffect((id) => addFile(id).pipe(orCount(id, totals, witness)), { concurrency, unordered: true }),
       Stream.runDrain
     )
-  ], { concurrency: "unbounded" })
+    // a witness wants to know early how many there are
+  ], { concurrency: witness === undefined ? "unbounded" : 1 })
 })

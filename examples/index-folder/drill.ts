@@ -32,6 +32,9 @@ interface Crash {
 /** ms between two looks at the queue. */
 const glance = 10
 
+/** So many jobs wait only while folders are being listed. */
+const crowd = 1_500
+
 /** Starts of the victim to look at: it runs no more at once. */
 const recent = 64
 
@@ -56,28 +59,31 @@ const isBusy = Effect.fnUntraced(function*({ name }: WorkerProcess, directory: s
 const strike = Effect.fnUntraced(function*(crew: Crew, ledger: Ledger, directory: string) {
   const { redraw, write } = yield* Output
   const victim = crew.workers[0]!
+  let peak = 0
   while (true) {
     const { total } = ledger
-    if (total !== undefined) {
-      const { queued, running, scheduled } = yield* JobQueue.stats(queue)
-      const left = queued + running + scheduled
-      if (left === 0) return undefined
-      if (left <= total / 2) {
-        const killedAt = yield* victim.whileStopped(Effect.gen(function*() {
-          if (!(yield* isBusy(victim, directory))) return undefined
-          const now = yield* Clock.currentTimeMillis
-          yield* victim.kill
-          return now
-        }))
-        if (killedAt !== undefined) {
-          yield* redraw("")
-          yield* write(
-            `kill -9 ${victim.pid}: ${victim.name} of ${crew.workers.length} is dead, ` +
-              `${Format.count(total - left)} of ${Format.count(total)} jobs were over\n`
-          )
-          const crash: Crash = { victim, killedAt }
-          return crash
-        }
+    const { queued, running, scheduled } = yield* JobQueue.stats(queue)
+    const left = queued + running + scheduled
+    peak = Math.max(peak, left)
+    if (left === 0 && total !== undefined) return undefined
+    // the ledger may know of all folders too late; a queue that once was long says so, too
+    const half = total ?? (peak > crowd ? peak : 0)
+    if (left > 0 && left <= half / 2) {
+      // from here on it does nothing any more, if it is to die
+      const now = yield* Clock.currentTimeMillis
+      const killedAt = yield* victim.whileStopped(Effect.gen(function*() {
+        if (!(yield* isBusy(victim, directory))) return undefined
+        yield* victim.kill
+        return now
+      }))
+      if (killedAt !== undefined) {
+        yield* redraw("")
+        yield* write(
+          `kill -9 ${victim.pid}: ${victim.name} of ${crew.workers.length} is dead, ` +
+            `${Format.count(left)} of ${Format.count(half)} jobs were left\n`
+        )
+        const crash: Crash = { victim, killedAt }
+        return crash
       }
     }
     yield* Effect.sleep(glance)
@@ -88,11 +94,16 @@ const strike = Effect.fnUntraced(function*(crew: Crew, ledger: Ledger, directory
 const recovery = ({ killedAt, victim }: Crash, starts: ReadonlyArray<Journal.Start>) => {
   const runs = new Map<string, number>()
   const back = new Map<string, number>()
-  for (const { at, attempt, deliveries, id, worker } of starts) {
+  const held = new Set<string>()
+  for (const { attempt, id, worker } of starts) {
     const run = `${id} ${attempt}`
     runs.set(run, (runs.get(run) ?? 0) + 1)
-    // run or only fetched by the dead worker: the broker has handed it out before
-    if (worker !== victim.name && deliveries > 1 && at >= killedAt) back.set(id, Math.min(back.get(id) ?? at, at))
+    if (worker === victim.name) held.add(run)
+  }
+  for (const { at, attempt, deliveries, id, worker } of starts) {
+    // run by the dead worker, or only fetched: the broker has handed it out before
+    const wasHeld = deliveries > 1 || held.has(`${id} ${attempt}`)
+    if (worker !== victim.name && wasHeld && at >= killedAt) back.set(id, Math.min(back.get(id) ?? at, at))
   }
   return {
     /** Jobs that had more than one start of the same attempt. */

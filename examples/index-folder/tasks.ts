@@ -84,7 +84,7 @@ const policy = {
   // a folder that is listed twice, after a crash, adds no second job per entry
   idempotencyKey: ({ path, run }: Place) => `${run}:${path}`,
   // the report reads a result as soon as it is there; the time is for a report that has to start anew
-  resultTimeToLive: "2 minutes"
+  resultTimeToLive: "10 minutes"
 } as const
 
 export class IndexFolder extends Task.make("IndexFolder", {

@@ -67,7 +67,7 @@ describe("npm start", { timeout: 300_000 }, () => {
     const refusals: ReadonlyArray<readonly [args: ReadonlyArray<string>, line: string]> = [
       [[join(folder, "nowhere")], "nowhere: NotFound"],
       [[join(folder, "one word")], "one word: it is no folder"],
-      [["--transport", "carrier-pigeon"], "\"carrier-pigeon\": this program knows memory, redis"],
+      [["--transport", "carrier-pigeon"], "\"carrier-pigeon\": this program knows memory, redis, nats"],
       [[folder, "--concurrency", "0"], "--concurrency 0: at least 1 is needed"],
       [[folder, "--transport", "redis", "--workers", "0"], "--workers 0: at least 1 is needed"],
       [[folder, "--workers", "3"], `The memory transport lives in one process: --workers 3 ${needs}`],

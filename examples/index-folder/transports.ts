@@ -4,6 +4,7 @@
 import * as MemoryTransport from "@troupe/core/MemoryTransport"
 import type { Transport } from "@troupe/core/Transport"
 import type { TransportError } from "@troupe/core/TransportError"
+import * as NatsTransport from "@troupe/transport-nats/NatsTransport"
 import * as RedisTransport from "@troupe/transport-redis/RedisTransport"
 import type * as Config from "effect/Config"
 import type * as Layer from "effect/Layer"
@@ -35,6 +36,18 @@ export const transports: ReadonlyMap<string, Broker> = new Map<string, Broker>([
           directory
         ) => ["--bind", "127.0.0.1", "--port", `${port}`, "--dir", directory, "--save", "", "--appendonly", "no"],
         url: (port) => `redis://127.0.0.1:${port}`
+      }
+    }
+  }],
+  ["nats", {
+    layer: NatsTransport.layerConfig(),
+    remote: {
+      variables: ["TROUPE_NATS_URL", "NATS_URL"],
+      server: {
+        command: "nats-server",
+        install: "Install NATS 2.9 or newer (apt-get install nats-server, brew install nats-server)",
+        args: (port, directory) => ["-a", "127.0.0.1", "-p", `${port}`, "-js", "-sd", directory],
+        url: (port) => `nats://127.0.0.1:${port}`
       }
     }
   }]

@@ -81,6 +81,13 @@ const handler = (history: Invariants.Draft, worker: string) => (n: number, execu
       endedAt: undefined,
       outcome: undefined
     }
+    // the broker has taken it from whoever had it: a count that is not greater would be a second hand-out of one lease
+    for (const one of history.runs) {
+      const earlier: Run = one
+      if (one.id === id && one.queue === queue && one.attempt === attempt && one.deliveries < deliveries) {
+        earlier.leaseLostAt ??= run.startedAt
+      }
+    }
     history.runs.push(run)
     const fails = failsFirst(n) && attempt === 1
     return Effect.sleep(handlerTime).pipe(

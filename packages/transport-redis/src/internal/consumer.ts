@@ -330,6 +330,8 @@ export class Consumer {
   /** Asks what Redis has given us: jobs of lost replies are among it. */
   private lookForLost(): void {
     if (this.looking || !this.link.isReady || this.trips > 0) return
+    // what it is given meanwhile would be in both answers
+    if (this.blocking.isReading) return this.blocking.stop(() => this.soon())
     this.looking = true
     this.suspicious = false
     const askedAt = this.link.now()

@@ -8,6 +8,7 @@ import type { TransportError } from "@troupe/core/TransportError"
 import type { NonEmptyReadonlyArray } from "effect/Array"
 import * as Effect from "effect/Effect"
 import type { Scope } from "effect/Scope"
+import type { Interest } from "./interest.ts"
 import * as Names from "./names.ts"
 import type { Streams } from "./streams.ts"
 
@@ -33,9 +34,12 @@ export class NatsBus implements Bus {
   /** `p.` for topics of plain words, `x.` for all others. */
   private readonly prefix: string
 
-  constructor(streams: Streams, prefix: string) {
+  private readonly interest: Interest
+
+  constructor(streams: Streams, prefix: string, interest: Interest) {
     this.streams = streams
     this.prefix = prefix
+    this.interest = interest
   }
 
   private subject(topic: Topic): string {
@@ -57,11 +61,13 @@ export class NatsBus implements Bus {
     const from = this.prefix.length
     const subjects = [`${this.prefix}x.${subject}`, `${this.prefix}x.${subject}.>`]
     if (prefix.every(isPlain)) subjects.push(`${this.prefix}p.${subject}`, `${this.prefix}p.${subject}.>`)
-    return this.streams.listen(subjects, (heard, bytes) => {
-      if (heard[from] === "x") return onMessage(unpack(bytes))
-      const [first = "", ...others] = heard.slice(from + 2).split(".")
+    const heard = this.streams.listen(subjects, (subject, bytes) => {
+      if (subject[from] === "x") return onMessage(unpack(bytes))
+      const [first = "", ...others] = subject.slice(from + 2).split(".")
       onMessage({ topic: [first, ...others], bytes })
     })
+    const [first, queue] = prefix
+    return first === "job" ? Effect.andThen(heard, this.interest.register(queue)) : heard
   }
 
   /** Tells whoever waits of new records. A lost message only costs time. */
@@ -71,7 +77,7 @@ export class NatsBus implements Bus {
     const byClient = new Map<string, [JobRecord.JobRecord, ...Array<JobRecord.JobRecord>]>()
     const messages: Array<Effect.Effect<void, TransportError>> = []
     for (const { bytes, record } of records) {
-      messages.push(this.publish(jobTopic(record.queue, record.id), bytes))
+      if (this.interest.isThere(record.queue)) messages.push(this.publish(jobTopic(record.queue, record.id), bytes))
       const client = record.replyTo
       if (client === undefined) continue
       const list = byClient.get(client)

@@ -11,6 +11,7 @@ import { NatsBus } from "./bus.ts"
 import { BrokerClock } from "./clock.ts"
 import type { Context } from "./context.ts"
 import { Incarnation } from "./incarnation.ts"
+import { Interest } from "./interest.ts"
 import { Levels } from "./levels.ts"
 import { list } from "./list.ts"
 import { locate } from "./locate.ts"
@@ -53,6 +54,8 @@ export const make = Effect.fnUntraced(function*(
   const incarnation = new Incarnation(streams, stream, `${prefix}i.`)
   yield* incarnation.observe
   yield* incarnation.following
+  const interest = new Interest(streams, Names.busPrefix(namespace), () => local.currentTimeMillisUnsafe())
+  yield* interest.start
   let count = 0
   const maxMessageBytes = Math.max(1024, streams.maxPayload - room)
   const context: Context = {
@@ -63,7 +66,7 @@ export const make = Effect.fnUntraced(function*(
     rows: new Rows(streams, clock),
     publisher: new Publisher(streams, clock),
     levels: new Levels(streams),
-    bus: new NatsBus(streams, Names.busPrefix(namespace)),
+    bus: new NatsBus(streams, Names.busPrefix(namespace), interest),
     incarnation,
     maxMessageBytes,
     nonce: () => `${writer}.${(count++).toString(36)}`

@@ -176,11 +176,16 @@ const goOn = Effect.fnUntraced(function*(
   if (messages.length > 0) yield* check(yield* streams.publish(messages), names.queue)
 })
 
-/** One answer per settlement. Fails as a whole: a repeat goes on where it stopped. */
+/**
+ * One answer per settlement. Fails as a whole: a repeat goes on where it stopped.
+ *
+ * `acknowledge` need not have come to its end: what is delivered again is found to be over.
+ */
 export const settle = Effect.fnUntraced(function*(
   context: Context,
   names: Names.QueueNames,
-  settlements: ReadonlyArray<{ readonly settlement: Settlement; readonly handOut: HandOut | undefined }>
+  settlements: ReadonlyArray<{ readonly settlement: Settlement; readonly handOut: HandOut | undefined }>,
+  acknowledge: (replies: ReadonlyArray<string>) => void
 ): Effect.fn.Return<ReadonlyArray<Settled>, TransportError> {
   const now = context.clock.now()
   const open = new Map<HandOut, Outgoing>()
@@ -200,8 +205,13 @@ export const settle = Effect.fnUntraced(function*(
     if (records.length > 0) yield* context.bus.announce(records)
     yield* goOn(context, names, all)
     // the token of a key is replaced, not acknowledged
-    const replies = all.flatMap(({ handOut }) => handOut.turn === undefined ? [handOut.message.reply] : [])
-    yield* context.streams.acknowledge(replies, { _tag: "Done" })
+    const plain = all.filter(({ handOut }) => handOut.turn === undefined)
+    const repliesOf = (some: ReadonlyArray<Outgoing>) => some.map(({ handOut }) => handOut.message.reply)
+    // a job without a row is there until its message is gone; for all others the row says that it is not
+    const drops = plain.filter(({ settlement }) => settlement._tag === "Drop")
+    yield* context.streams.acknowledge(repliesOf(drops), { _tag: "Done" })
+    const others = plain.filter(({ settlement }) => settlement._tag !== "Drop")
+    if (others.length > 0) acknowledge(repliesOf(others))
     for (const { answer, handOut, settlement } of all) handOut.settled(settlement._tag, answer)
   }
   return settlements.map(({ handOut, settlement }) => handOut?.repeated(settlement._tag) ?? "superseded")

@@ -6,6 +6,7 @@ import type { TransportError } from "@troupe/core/TransportError"
 import type { NonEmptyReadonlyArray } from "effect/Array"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import type { Scope } from "effect/Scope"
 import type { Context } from "./context.ts"
 import * as Delays from "./delays.ts"
@@ -24,6 +25,9 @@ import { settle } from "./settle.ts"
 import { checkSettlement } from "./settlement.ts"
 import type { Delivered, Publish, PullEvent } from "./streams.ts"
 import * as Sweep from "./sweep.ts"
+
+/** ms that the end of a subscription waits for acknowledgements: what they were for is over in any case. */
+const maxLeftover = 2_000
 
 /** ms that jobs without a pull wait for the next one before they are handed back: a part of the lease. */
 const patienceOf = (lease: number): number => Math.min(1_000, Math.max(100, lease / 10))
@@ -208,6 +212,21 @@ class Consumer {
   })
 }
 
+/** Acknowledgements under way: the end of the scope waits for them, for a while. */
+const leftovers: Effect.Effect<{ readonly add: (fiber: Fiber.Fiber<void, unknown>) => void }, never, Scope> = Effect
+  .map(
+    Effect.acquireRelease(
+      Effect.sync(() => new Set<Fiber.Fiber<void, unknown>>()),
+      (fibers) => Effect.timeoutOption(Fiber.awaitAll(fibers), maxLeftover)
+    ),
+    (fibers) => ({
+      add: (fiber) => {
+        fibers.add(fiber)
+        fiber.addObserver(() => void fibers.delete(fiber))
+      }
+    })
+  )
+
 export const subscribe = Effect.fnUntraced(function*(
   context: Context,
   options: SubscribeOptions
@@ -218,6 +237,7 @@ export const subscribe = Effect.fnUntraced(function*(
   const clock = yield* Clock.Clock
   const fork = Effect.runForkWith(services)
   const own = new WeakSet<HandOut.HandOut>()
+  const acknowledging = yield* leftovers
   const recent = new Recent(() => clock.currentTimeMillisUnsafe(), options.lease / 2)
   yield* Register.enter(context, names, options)
   const consumer = yield* Effect.acquireRelease(
@@ -291,7 +311,8 @@ export const subscribe = Effect.fnUntraced(function*(
       return settle(
         context,
         names,
-        settlements.map((settlement) => ({ settlement, handOut: ours(settlement.delivery) }))
+        settlements.map((settlement) => ({ settlement, handOut: ours(settlement.delivery) })),
+        (replies) => acknowledging.add(fork(streams.acknowledge(replies, { _tag: "Done" })))
       )
     }
   }

@@ -24,7 +24,10 @@ interface Run extends Invariants.Run {
 interface Sent extends Invariants.Sent {
   accepted: boolean
   replayed: boolean
+  order: number
+  dueAt: number
   dueBy: number
+  readonly isDelayed: boolean
 }
 
 interface ActiveRun {
@@ -107,6 +110,7 @@ export class Recorder {
       dueAt: Math.max(now, dueAt),
       // a delayed job joins its key when somebody sees that it is due
       dueBy: isDue ? Math.max(now, dueAt) : Infinity,
+      isDelayed: dueAt > now,
       order: this.order++,
       maxAttempts: envelope.maxAttempts ?? maxAttempts(task),
       expiresAt: envelope.expiresAt
@@ -120,8 +124,11 @@ export class Recorder {
   private joined(sent: Sent): void {
     const { now } = this.world
     if (sent.dueBy < Infinity) return
-    sent.dueBy = now
     const late = now - sent.dueAt
+    sent.dueBy = now
+    // the order of a key is that of its mailbox; a job that is due at once is due when it is there
+    sent.order = this.order++
+    if (!sent.isDelayed) sent.dueAt = now
     if (late > latest) this.complain("Unfinished", sent.queue, sent.id, `it could be run ${late} ms after it was due`)
   }
 

@@ -24,6 +24,7 @@ import * as gracePeriod from "./guarantees/gracePeriod.ts"
 import * as idleTimeout from "./guarantees/idleTimeout.ts"
 import * as keys from "./guarantees/keys.ts"
 import type { Case as GuaranteeCase } from "./guarantees/kit.ts"
+import * as locks from "./guarantees/locks.ts"
 import * as neverEarly from "./guarantees/neverEarly.ts"
 import * as operations from "./guarantees/operations.ts"
 import * as poison from "./guarantees/poison.ts"
@@ -61,6 +62,7 @@ export const cases: ReadonlyArray<Case> = [
   ...inGroup("bad messages", badMessages.cases),
   ...inGroup("waiters", waiters.cases),
   ...inGroup("fencing", fencing.cases),
+  ...inGroup("locks", locks.cases),
   ...inGroup("results", results.cases),
   ...inGroup("producing", producing.cases),
   ...inGroup("operations", operations.cases),

@@ -28,4 +28,6 @@ export interface NewJob extends EnqueueOptions {
   readonly body: Uint8Array
   readonly contentType: string
   readonly maxAttempts?: number | undefined
+  /** ms since the epoch by the broker's clock. In place of `expiresIn`, which would start anew with a late send. */
+  readonly expiresAt?: number | undefined
 }

@@ -5,6 +5,7 @@
  * there and exactly one wins, for ever.
  */
 import type { Envelope } from "./Envelope.ts"
+import { recordTimeToLive } from "./internal/cronHeader.ts"
 import * as Frame from "./internal/frame.ts"
 
 /** The record version that this release writes. */
@@ -79,7 +80,7 @@ export const cancelled = (envelope: Envelope, finishedAt: number): JobRecord => 
   message: undefined,
   contentType: "",
   value: new Uint8Array(0),
-  timeToLive: cancelledTimeToLive,
+  timeToLive: Math.max(cancelledTimeToLive, recordTimeToLive(envelope, finishedAt)),
   valueTimeToLive: 0,
   replyTo: envelope.replyTo,
   signature: undefined

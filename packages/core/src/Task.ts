@@ -280,6 +280,17 @@ const enqueueChunk = Effect.fnUntraced(function*(self: Made, items: ReadonlyArra
   )
 })
 
+/**
+ * A job of the task as `enqueue` would send it. For the parts of this package
+ * that send later; they require the services that the schema hides.
+ */
+export const toNewJob = (
+  self: Any,
+  payload: unknown,
+  options: EnqueueOptions,
+  codec: Codec.Codec
+): Effect.Effect<NewJob, EnqueueError> => newJob(self as Made, payload, options, codec)
+
 const Proto = {
   [TypeId]: TypeId,
   pipe() {

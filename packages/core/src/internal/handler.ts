@@ -51,11 +51,18 @@ export interface Encoding {
   readonly limit: number
 }
 
+/** What a worker does around the runs of jobs that ask for it. */
+export type Around = (
+  execution: Execution,
+  run: Effect.Effect<Uint8Array, unknown>,
+  encodeError: (error: unknown) => Effect.Effect<Uint8Array, Unencodable>
+) => Effect.Effect<Uint8Array, unknown>
+
 export interface HandlerService {
   /** The identity of the definition that the handler was built from. */
   readonly policy: object
   /** How a worker starts the handler: in its own context below what the handler's layer captured. */
-  readonly startWith: (worker: Context.Context<never>, encoding: Encoding) => Start
+  readonly startWith: (worker: Context.Context<never>, encoding: Encoding, around: Around) => Start
   readonly encodeError: (error: unknown, encoding: Encoding) => Effect.Effect<Uint8Array, Unencodable>
 }
 
@@ -97,9 +104,11 @@ export const make = (
   const undecodable = (message: string) => new Undecodable(message)
   // requirements are captured when the layer is built; the schemas' services are among them: `toLayer` requires them
   const captured = <A, E>(effect: Effect.Effect<A, E, unknown>) => effect as Effect.Effect<A, E>
+  const encodeError: HandlerService["encodeError"] = (error, encoding) =>
+    Effect.provideContext(captured(encodeWith(encoding, task.errorSchema, error)), services)
   return {
     policy: task.policy,
-    startWith: (worker, encoding) => {
+    startWith: (worker, encoding, around) => {
       // merged once: a context of its own per job would cost more than the handler's fiber
       const fork = Effect.runForkWith(Context.merge(worker, services))
       const encode = (success: unknown) => encodeWith(encoding, task.successSchema, success)
@@ -108,13 +117,9 @@ export const make = (
         fork(Effect.suspend(() => {
           const decoded = orElse(Codec.compiled(decodeWith, task.payloadSchema).decode(body), undecodable)
           const handled = Effect.flatMapEager(decoded, (payload) => Effect.scoped(handler(payload, execution)))
-          return captured(Effect.flatMap(handled, encode))
+          return around(execution, captured(Effect.flatMap(handled, encode)), (error) => encodeError(error, encoding))
         }))
     },
-    encodeError: (error, encoding) =>
-      Effect.provideContext(
-        captured(encodeWith(encoding, task.errorSchema, error)),
-        services
-      )
+    encodeError
   }
 }

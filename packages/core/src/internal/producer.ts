@@ -137,7 +137,7 @@ export const make = (options: {
       contentType: job.contentType,
       headers: job.headers ?? none,
       enqueuedAt: now,
-      expiresAt: job.expiresIn === undefined ? undefined : now + millis("expiresIn", job.expiresIn),
+      expiresAt: job.expiresAt ?? (job.expiresIn === undefined ? undefined : now + millis("expiresIn", job.expiresIn)),
       maxAttempts: job.maxAttempts,
       replyTo: options.client,
       body: job.body,

@@ -18,6 +18,8 @@ import type { Transport } from "../Transport.ts"
 import * as atLeastOnce from "./guarantees/atLeastOnce.ts"
 import * as badMessages from "./guarantees/badMessages.ts"
 import * as cancel from "./guarantees/cancel.ts"
+import * as cron from "./guarantees/cron.ts"
+import * as cronExecute from "./guarantees/cronExecute.ts"
 import * as events from "./guarantees/events.ts"
 import * as fencing from "./guarantees/fencing.ts"
 import * as gracePeriod from "./guarantees/gracePeriod.ts"
@@ -63,6 +65,8 @@ export const cases: ReadonlyArray<Case> = [
   ...inGroup("waiters", waiters.cases),
   ...inGroup("fencing", fencing.cases),
   ...inGroup("locks", locks.cases),
+  ...inGroup("cron", cron.cases),
+  ...inGroup("cron without a task", cronExecute.cases),
   ...inGroup("results", results.cases),
   ...inGroup("producing", producing.cases),
   ...inGroup("operations", operations.cases),

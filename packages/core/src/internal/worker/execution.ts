@@ -56,7 +56,7 @@ export const makeExecution = (
 ): Execution => new HandlerExecution(settings, held, deadline, extendOne)
 
 // a class with getters: one allocation per job, nothing built that the handler does not ask for
-class HandlerExecution implements Execution {
+export class HandlerExecution implements Execution {
   readonly #settings: Settings
   readonly #held: Held
   readonly #extendOne: (delivery: Delivery) => Effect.Effect<boolean>
@@ -74,6 +74,10 @@ class HandlerExecution implements Execution {
     this.deadline = deadline
   }
 
+  /** Why we interrupted the handler. Not for handlers. */
+  get stopReason() {
+    return this.#held.stopReason
+  }
   get id() {
     return this.#held.delivery.envelope.id
   }

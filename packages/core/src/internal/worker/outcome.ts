@@ -8,6 +8,7 @@ import * as Pull from "effect/Pull"
 import * as Schedule from "effect/Schedule"
 import { Discard, RetryAfter, Snooze } from "../../Execution.ts"
 import type { Delivery, Settlement } from "../../JobLog.ts"
+import { Skipped } from "../cron/supervise.ts"
 import { Undecodable, Unencodable } from "../handler.ts"
 import type { RegisteredTask, Settings } from "./settings.ts"
 import type { Writer } from "./writer.ts"
@@ -15,7 +16,7 @@ import type { Writer } from "./writer.ts"
 /** What a failed attempt comes to; `kind` names the lifecycle event. */
 export interface Outcome {
   readonly settlement: Settlement
-  readonly kind: "Retried" | "Snoozed" | "Failed"
+  readonly kind: "Retried" | "Snoozed" | "Failed" | "Cancelled"
   readonly reason: string
   readonly delay: number | undefined
 }
@@ -47,7 +48,8 @@ export class TimedOut {
   }
 }
 
-const describe = (error: unknown): string => {
+/** An error in one line. */
+export const describe = (error: unknown): string => {
   if (typeof error === "object" && error !== null) {
     const tag = "_tag" in error ? String(error._tag) : error instanceof Error ? error.name : ""
     const message = "message" in error ? String(error.message) : ""
@@ -94,6 +96,9 @@ export const ofFailure = Effect.fnUntraced(function*(
   if (error instanceof Snooze) {
     const delay = Duration.toMillis(error.delay)
     return { settlement: writer.again(delivery, delay), kind: "Snoozed", reason: "snoozed", delay }
+  }
+  if (error instanceof Skipped) {
+    return { settlement: writer.cancelled(delivery), kind: "Cancelled", reason: error.reason, delay: undefined }
   }
   if (error instanceof Discard) return failed("Discarded", error.reason)
   if (error instanceof Undecodable) return failed("Undecodable", error.message)

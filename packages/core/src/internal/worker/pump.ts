@@ -6,6 +6,7 @@ import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type { Delivery, Settled, Settlement } from "../../JobLog.ts"
+import * as CronAround from "../cron/around.ts"
 import * as Admission from "./admission.ts"
 import * as Deadlines from "./deadlines.ts"
 import { makeExecution } from "./execution.ts"
@@ -61,8 +62,9 @@ export const make = (options: {
   const { queue, settings, settler, suspects, tasks, writer } = options
   const { clock, emitter } = settings
   const fork = Effect.runForkWith(settings.context)
+  const around = CronAround.make(settings)
   const starts = new Map(
-    Array.from(tasks, ([tag, { handler }]) => [tag, handler.startWith(settings.context, settings.encoding)])
+    Array.from(tasks, ([tag, { handler }]) => [tag, handler.startWith(settings.context, settings.encoding, around)])
   )
   const held = new Set<Held>()
   let buffer: Array<Held> = []

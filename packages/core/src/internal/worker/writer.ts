@@ -5,6 +5,7 @@ import * as Envelope from "../../Envelope.ts"
 import type { Delivery, Settlement } from "../../JobLog.ts"
 import * as JobRecord from "../../JobRecord.ts"
 import type { Policy } from "../../Task.ts"
+import { recordTimeToLive } from "../cronHeader.ts"
 import type { Settings } from "./settings.ts"
 
 /** For jobs whose task this worker does not know. */
@@ -17,6 +18,7 @@ const empty = new Uint8Array(0)
 
 export interface Writer {
   readonly succeeded: (delivery: Delivery, value: Uint8Array, policy: Policy) => Settlement
+  readonly cancelled: (delivery: Delivery) => Settlement
   readonly expired: (delivery: Delivery, policy: Policy | undefined) => Settlement
   readonly failed: (delivery: Delivery, failure: Failure, policy: Policy | undefined) => Settlement
   /** A failed attempt that is tried again after `delay` ms. */
@@ -45,6 +47,7 @@ export const make = (settings: Settings, queue: string): Writer => {
     parts: Pick<JobRecord.JobRecord, "state" | "reason" | "message" | "value" | "attempts">
   ): JobRecord.JobRecord => {
     const { resultTimeToLive } = policy ?? unknownPolicy
+    const finishedAt = now()
     const written: JobRecord.JobRecord = {
       version: JobRecord.version,
       id: envelope.id,
@@ -52,17 +55,25 @@ export const make = (settings: Settings, queue: string): Writer => {
       task: envelope.task,
       state: parts.state,
       attempts: parts.attempts,
-      finishedAt: now(),
+      finishedAt,
       reason: parts.reason,
       message: parts.message?.slice(0, maxMessage),
       contentType: encoding.codec.contentType,
       value: parts.value,
-      timeToLive: JobRecord.stateTimeToLive(resultTimeToLive, settings.idleTimeout),
+      timeToLive: Math.max(
+        JobRecord.stateTimeToLive(resultTimeToLive, settings.idleTimeout),
+        recordTimeToLive(envelope, finishedAt)
+      ),
       valueTimeToLive: resultTimeToLive,
       replyTo: envelope.replyTo,
       signature: undefined
     }
     return signing === undefined ? written : signing.signRecord(written)
+  }
+
+  const cancelled = (delivery: Delivery): JobRecord.JobRecord => {
+    const record = JobRecord.cancelled(delivery.envelope, now())
+    return signing === undefined ? record : signing.signRecord(record)
   }
 
   const forward = (delivery: Delivery, changes: Omit<Envelope.Changes, "writtenAt">): Settlement => {
@@ -89,6 +100,7 @@ export const make = (settings: Settings, queue: string): Writer => {
         value
       })
     }),
+    cancelled: (delivery) => ({ _tag: "Ack", delivery, record: cancelled(delivery) }),
     expired: (delivery, policy) => ({
       _tag: "Ack",
       delivery,

@@ -62,7 +62,7 @@ const figureCells = (scenario: string, { most, name, unit, value }: Figure): Rea
   scenario,
   name,
   // + 0: there is no -0.0 MB
-  `${(Math.round(value * 10) / 10 + 0).toFixed(unit === "MB" ? 1 : 0)} ${unit}`,
+  `${(Math.round(value * 10) / 10 + 0).toFixed(unit === "MB" || unit.startsWith("%") ? 1 : 0)} ${unit}`,
   most === undefined ? "" : `≤ ${most} ${unit}: ${verdict(value <= most)}`
 ]
 
@@ -84,7 +84,7 @@ export const throughputTable = (measured: ReadonlyArray<Measured>): string =>
 
 export const footprintTable = (weighed: ReadonlyArray<Weighed>): string =>
   table(
-    ["memory", "what", "value", "limit"],
+    ["footprint", "what", "value", "limit"],
     weighed.flatMap(({ figures, name }) => figures.map((figure) => figureCells(name, figure)))
   )
 

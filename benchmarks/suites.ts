@@ -1,9 +1,10 @@
 /**
  * All suites, by the word that picks them: `npm run bench -- memory`.
  */
+import { cron } from "./cron/suite.ts"
 import { memory } from "./memory/suite.ts"
 import { nats } from "./nats/suite.ts"
 import { redis } from "./redis/suite.ts"
 import type { Suite } from "./scenario.ts"
 
-export const suites: ReadonlyArray<Suite> = [memory, redis, nats]
+export const suites: ReadonlyArray<Suite> = [memory, redis, nats, cron]

@@ -23,6 +23,7 @@ const read = (...path: ReadonlyArray<string>) => readFileSync(join(root, ...path
 const pages = [
   "README.md",
   "packages/core/README.md",
+  "docs/cron.md",
   "docs/getting-started.md",
   "docs/guarantees.md",
   "docs/migrating.md",

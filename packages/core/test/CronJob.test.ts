@@ -204,11 +204,7 @@ it.effect("what code no longer defines stays, until it is pruned", () => {
   const options = { cron: "@daily", task: Report, payload: { of: "all" } } as const
   const names = Effect.map(CronJob.list(), ({ items }) => items.map(({ name }) => name).sort())
   const program = (jobs: ReadonlyArray<string>, prune: boolean) =>
-    Effect.scoped(
-      Layer.build(CronJob.layerAll(jobs.map((name) => CronJob.make(name, options)), { prune })).pipe(
-        Effect.provide(Layer.empty, { local: true })
-      )
-    )
+    Effect.scoped(Layer.build(CronJob.layerAll(jobs.map((name) => CronJob.make(name, options)), { prune })))
   return Effect.gen(function*() {
     yield* CronJob.upsert("dynamic", options)
     yield* Layer.build(CronJob.layerAll(["a", "b", "c"].map((name) => CronJob.make(name, options))))

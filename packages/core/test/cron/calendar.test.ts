@@ -41,7 +41,8 @@ const windows: ReadonlyArray<readonly [timezone: string, from: string, days: num
   ["Pacific/Chatham", "2026-04-02", 6],
   ["Pacific/Chatham", "2026-09-24", 6],
   // for Ramadan, a month apart
-  ["Africa/Casablanca", "2026-02-12", 42],
+  ["Africa/Casablanca", "2026-02-12", 6],
+  ["Africa/Casablanca", "2026-03-19", 6],
   // three hours for good, and a day that was left out
   ["Antarctica/Casey", "2023-03-06", 6],
   ["Pacific/Apia", "2011-12-27", 6],
@@ -56,7 +57,7 @@ test.each(windows)(
     const from = Date.parse(start)
     const to = from + days * day
     const minutes = minutesOf(timezone, from, to)
-    for (let count = 0; count < (days > 10 ? 10 : 30); count++) {
+    for (let count = 0; count < 30; count++) {
       const { fields, text } = schedule(random)
       for (const policy of policies) {
         const expected = dueMoments(minutes, fields, policy)
@@ -79,7 +80,7 @@ const usual = [
 
 const everything = (count: number, from = 0) => new Set(Array.from({ length: count }, (_, index) => from + index))
 
-test.each(["Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Africa/Casablanca", "Asia/Kolkata"])(
+test.each(["Europe/Berlin", "Australia/Lord_Howe", "Africa/Casablanca"])(
   "three years of ticks in %s",
   (timezone) => {
     const from = Date.parse("2024-12-20")

@@ -23,13 +23,13 @@ export interface Rows<A> {
     keys: ReadonlyArray<string>
   ) => Effect.Effect<ReadonlyArray<Found<A>>, TransportError>
   readonly readOne: (transport: Transport["Service"], key: string) => Effect.Effect<Found<A>, TransportError>
-  /** Writes over the revision that was read. False if somebody else was faster. */
+  /** Writes over the revision that was read, and answers the new one; `undefined` if somebody else was faster. */
   readonly write: (
     transport: Transport["Service"],
     key: string,
     value: A,
     ifRevision: number
-  ) => Effect.Effect<boolean, TransportError>
+  ) => Effect.Effect<number | undefined, TransportError>
   /**
    * Writes what `change` makes of the row, and answers it. `change` may be asked
    * again; with `undefined` it leaves the row as it is.
@@ -80,8 +80,7 @@ export const make = <A>(
 
   const write: Rows<A>["write"] = ({ store }, key, value, ifRevision) =>
     store.put(collection, key, encodeJson(value), { ifRevision, timeToLive: timeToLive?.(value) }).pipe(
-      Effect.as(true),
-      Effect.catchTag("RevisionConflict", () => Effect.succeed(false))
+      Effect.catchTag("RevisionConflict", () => Effect.undefined)
     )
 
   return {
@@ -93,7 +92,7 @@ export const make = <A>(
         const { revision, value } = yield* readOne(transport, key)
         const next = change(value)
         if (next === undefined) return undefined
-        if (yield* write(transport, key, next, revision)) return next
+        if ((yield* write(transport, key, next, revision)) !== undefined) return next
       }
     }),
     remove: ({ store }, keys) =>

@@ -18,7 +18,7 @@ import type { TransportError } from "../../TransportError.ts"
 import * as Rows from "../rows.ts"
 import * as Definitions from "./definition.ts"
 import * as Entry from "./entry.ts"
-import { repair } from "./repair.ts"
+import { lookUp } from "./lookup.ts"
 import { requests } from "./requests.ts"
 import * as Runs from "./runs.ts"
 import * as Schedule from "./schedule.ts"
@@ -61,11 +61,11 @@ const nextOf = (definition: Definition, state: State.State | undefined, now: num
 const infos = Effect.fnUntraced(function*(transport: Transport["Service"], found: ReadonlyArray<Definition>) {
   const now = yield* transport.clock
   const states = yield* State.states.read(transport, found.map(({ name }) => name))
-  const lastKeys = found.flatMap(({ name }, index) => {
+  const lasts = found.flatMap((definition, index) => {
     const key = states[index]!.value?.runs[0]
-    return key === undefined ? [] : Runs.rowKey(name, key)
+    return key === undefined ? [] : { definition, key }
   })
-  const rows = yield* readRows(transport, lastKeys)
+  const rows = yield* lookUp(transport, lasts)
   const lastOf = new Map(rows.map((row) => [row.name, Runs.view(row)[0]]))
   return found.map((definition, index): CronJobInfo => {
     const { enabled, name, origin, paused, schedule, what } = definition
@@ -84,14 +84,6 @@ const infos = Effect.fnUntraced(function*(transport: Transport["Service"], found
     }
   })
 })
-
-/** As they are, those closed whose end nobody has told. Missing ones are left out. */
-const readRows = (transport: Transport["Service"], keys: ReadonlyArray<string>) =>
-  Effect.flatMap(Runs.runs.read(transport, keys), (found) =>
-    repair(
-      transport,
-      found.flatMap(({ revision, value }) => value === undefined ? [] : { row: value, revision })
-    ))
 
 /** One page of the jobs, with their next and their last run, in no promised order. */
 export const list = (page: Page = { limit: 100 }): Effect.Effect<Paged<CronJobInfo>, TransportError, Transport> =>
@@ -127,7 +119,10 @@ export const history = (
     // the run that the cursor names was dropped meanwhile, and so were all that are older
     if (page.cursor !== undefined && from === 0) return { items: [], next: undefined }
     const wanted = keys.slice(from, from + page.limit)
-    const rows = yield* readRows(transport, wanted.map((key) => Runs.rowKey(name, key)))
+    const { value: definition } = yield* Definitions.definitions.readOne(transport, name)
+    // removed meanwhile, and its history with it
+    if (definition === undefined) return { items: [], next: undefined }
+    const rows = yield* lookUp(transport, wanted.map((key) => ({ definition, key })))
     return {
       items: rows.flatMap(Runs.view),
       next: from + page.limit < keys.length ? wanted.at(-1) : undefined

@@ -126,16 +126,15 @@ export const make = (options: Options) => {
     return refused
   })
 
-  const rowsOf = (plan: Plan, refused: ReadonlyMap<Ticket, string>): ReadonlyArray<Runs.RunRow> => {
-    const { due, entry, tickets } = plan
+  /** What the history has to be told now: the other ticks tell it when they run. */
+  const rowsOf = ({ due, entry, tickets }: Plan, refused: ReadonlyMap<Ticket, string>): ReadonlyArray<Runs.RunRow> => {
     const { what } = entry.definition
     const at = clock.now()
-    const rows = tickets.map((ticket): Runs.RunRow => {
+    const rows = tickets.flatMap((ticket): ReadonlyArray<Runs.RunRow> => {
+      const message = refused.get(ticket)?.slice(0, 1_024)
+      if (message === undefined) return []
       const row = Runs.fresh({ ...ticket, queue: what._tag === "Task" ? what.queue : undefined }, at)
-      const message = refused.get(ticket)
-      return message === undefined
-        ? row
-        : { ...row, end: { status: "FAILED", at, reason: "InvalidPayload", message: message.slice(0, 1_024) } }
+      return [{ ...row, end: { status: "FAILED", at, reason: "InvalidPayload", message } }]
     })
     const { missed } = due
     if (missed === undefined) return rows
@@ -165,29 +164,26 @@ export const make = (options: Options) => {
       ? Effect.void
       : Effect.logWarning(`Cron job "${entry.definition.name}" missed ${due.missed.count} tick(s)`)
 
-  /** Writes the history of what was enqueued, then moves the cursor. */
+  /** Takes what was enqueued into the history, and moves the cursor. */
   const record = Effect.fnUntraced(function*(plan: Plan, refused: ReadonlyMap<Ticket, string>) {
-    const { name } = plan.entry.definition
-    const rows = rowsOf(plan, refused)
-    // a worker may have begun the row already
-    const created = yield* Effect.forEach(rows, (row) => Runs.write(transport, row, 0))
-    let dropped: ReadonlyArray<string> = []
-    const written = yield* State.states.update(transport, name, (state) => {
-      const next = advance(state, plan)
-      dropped = next?.dropped ?? []
-      return next?.state
-    })
-    plan.entry.at = plan.entry.next(plan.due.cursor)
-    if (written !== undefined) {
-      for (const { key } of plan.tickets) onRun(name, key)
-      yield* warnOfMissed(plan)
-      return yield* Runs.runs.remove(transport, dropped.map((key) => Runs.rowKey(name, key)))
-    }
-    for (const { key } of plan.tickets) onRun(name, key)
-    // we were late: what others have listed and dropped since must not come back
-    const { value } = yield* State.states.readOne(transport, name)
-    const strange = rows.filter(({ key }, index) => created[index] === true && !(value?.runs.includes(key) ?? false))
-    yield* Runs.runs.remove(transport, strange.map(({ key }) => Runs.rowKey(name, key)))
+    const { due, entry, found, tickets } = plan
+    const { name } = entry.definition
+    yield* Effect.forEach(rowsOf(plan, refused), (row) => Runs.write(transport, row, 0), { discard: true })
+    const first = advance(found.value, plan)
+    let dropped = first?.dropped ?? []
+    const isOurs = first !== undefined &&
+      (yield* State.states.write(transport, name, first.state, found.revision)) !== undefined
+    const written = isOurs || (yield* State.states.update(transport, name, (state) => {
+          const next = advance(state, plan)
+          dropped = next?.dropped ?? []
+          return next?.state
+        })) !== undefined
+    entry.at = entry.next(due.cursor)
+    for (const { key } of tickets) onRun(name, key)
+    // another scheduler was faster
+    if (!written) return
+    yield* warnOfMissed(plan)
+    yield* Runs.runs.remove(transport, dropped.map((key) => Runs.rowKey(name, key)))
   })
 
   /** Runs without a task: who moves the cursor runs them. */
@@ -196,7 +192,8 @@ export const make = (options: Options) => {
     const { definition } = entry
     const { name } = definition
     const next = advance(found.value, plan)
-    const won = next !== undefined && (yield* State.states.write(transport, name, next.state, found.revision))
+    const won = next !== undefined &&
+      (yield* State.states.write(transport, name, next.state, found.revision)) !== undefined
     if (!won) {
       // somebody else has them, or changed something: the state will tell
       for (const { key } of tickets) onRun(name, key)
@@ -210,8 +207,7 @@ export const make = (options: Options) => {
       inline.start({ ticket, execute, at, expiresAt: expiryOf(definition, ticket.tick) })
     }
     yield* warnOfMissed(plan)
-    const [missed] = due.missed === undefined ? [] : rowsOf(plan, new Map())
-    if (missed !== undefined) yield* Runs.write(transport, missed, 0)
+    yield* Effect.forEach(rowsOf(plan, new Map()), (row) => Runs.write(transport, row, 0), { discard: true })
     yield* Runs.runs.remove(transport, next.dropped.map((key) => Runs.rowKey(name, key)))
   })
 

@@ -113,6 +113,9 @@ const decide = (
   const isGone = running !== undefined && now - running.startedAt > patience && !isAlive(running.worker)
   if (row.queue === undefined) {
     if (isGone) return failed(row, now, "", "")
+    if (running === undefined && row.trigger === "schedule" && now - row.since > lostAfter) {
+      return failed(row, now, "WorkerLost", "the scheduler that took the tick did not start it")
+    }
     return running === undefined && now - row.since > requestTimeToLive
       ? {
         ...row,
@@ -137,11 +140,11 @@ const decide = (
 /** Answers the rows as they are after the repair, in their order. */
 export const repair = Effect.fnUntraced(function*(
   transport: Transport["Service"],
-  rows: ReadonlyArray<Open>
+  rows: ReadonlyArray<Open>,
+  now: number
 ): Effect.fn.Return<ReadonlyArray<Runs.RunRow>, TransportError> {
   const open = rows.filter(({ row }) => Runs.isOpen(row))
   if (open.length === 0) return rows.map(({ row }) => row)
-  const now = yield* transport.clock
   const places = new Map<string, ReadonlyMap<string, Place>>()
   const byQueue = Map.groupBy(open.filter(({ row }) => row.queue !== undefined), ({ row }) => row.queue!)
   for (const [queue, group] of byQueue) {
@@ -168,6 +171,6 @@ export const repair = Effect.fnUntraced(function*(
     const right = decide(row, place, (worker) => alive.has(worker), now)
     return right === undefined
       ? Effect.succeed(row)
-      : Effect.map(Runs.write(transport, right, revision), (written) => written ? right : row)
+      : Effect.map(Runs.write(transport, right, revision), (written) => written === undefined ? row : right)
   }, { concurrency: 16 })
 })

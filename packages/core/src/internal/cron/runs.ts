@@ -89,15 +89,15 @@ export const view = (row: RunRow): ReadonlyArray<CronRun.CronRun> => {
 const announce = ({ bus }: Transport["Service"], row: RunRow) =>
   Effect.ignore(bus.publish(runsTopic(row.name), encodeJson(view(row)[0])))
 
-/** Writes over the revision that was read. False if somebody else was faster. */
+/** Writes over the revision that was read, and answers the new one; `undefined` if somebody else was faster. */
 export const write = (
   transport: Transport["Service"],
   row: RunRow,
   ifRevision: number
-): Effect.Effect<boolean, TransportError> =>
+): Effect.Effect<number | undefined, TransportError> =>
   Effect.tap(
     runs.write(transport, rowKey(row.name, row.key), row, ifRevision),
-    (written) => written ? announce(transport, row) : Effect.void
+    (written) => written === undefined ? Effect.void : announce(transport, row)
   )
 
 /** Changes a row, or writes the first one. `change` may be asked again; `undefined` leaves the row as it is. */

@@ -18,8 +18,8 @@ import { changesTopic, type Definition, definitions } from "./definition.ts"
 import * as Dispatch from "./dispatch.ts"
 import * as Entry from "./entry.ts"
 import * as Inline from "./inline.ts"
+import { lookUp } from "./lookup.ts"
 import * as Processes from "./processes.ts"
-import { repair } from "./repair.ts"
 import { requests } from "./requests.ts"
 import * as Runs from "./runs.ts"
 import { BadSchedule } from "./schedule.ts"
@@ -153,11 +153,12 @@ export const make = Effect.fnUntraced(function*(options: {
 
   const repairOpen = Effect.gen(function*() {
     const all = [...open]
-    const found = yield* Runs.runs.read(transport, all.map(([key]) => key))
-    const rows = found.flatMap(({ revision, value }) => value === undefined ? [] : { row: value, revision })
-    const still = new Set(
-      (yield* repair(transport, rows)).filter(Runs.isOpen).map(({ key, name }) => Runs.rowKey(name, key))
-    )
+    const wanted = all.flatMap(([, { key, name }]) => {
+      const definition = entries.get(name)?.definition
+      return definition === undefined ? [] : { definition, key }
+    })
+    const rows = yield* lookUp(transport, wanted)
+    const still = new Set(rows.filter(Runs.isOpen).map(({ key, name }) => Runs.rowKey(name, key)))
     for (const [key] of all) if (!still.has(key)) open.delete(key)
   })
 

@@ -108,6 +108,14 @@ const open = (host: Host, ticket: Ticket): Effect.Effect<Opening, never, Scope.S
     )
   })
 
+/** An execution that the history knows of. */
+interface Begun {
+  readonly startedAt: number
+  /** The row as we wrote it; `undefined` if it has to be read again. */
+  readonly row: Runs.RunRow | undefined
+  readonly revision: number
+}
+
 type End = Pick<Runs.Execution, "status" | "reason" | "message" | "value">
 
 const interruptions: Readonly<Record<"cancelled" | "leaseLost" | "timedOut" | "shutdown", End>> = {
@@ -164,28 +172,46 @@ export const supervise = <A, E>(options: Options<A, E>): Effect.Effect<A, E | Sk
     )
   }
 
-  const begin = Effect.suspend(() => {
+  const begin: Effect.Effect<Begun> = Effect.suspend(() => {
     const startedAt = now()
     const execution: Runs.Execution = { status: "RUNNING", startedAt, worker: host.id, attempt }
-    return Effect.as(
-      patiently(Runs.update(transport, ticket, (row) => Runs.started(row ?? fresh(startedAt), execution))),
-      startedAt
+    const first = Runs.started(fresh(startedAt), execution)
+    const isOurs = (one: Runs.Execution) => one.startedAt === startedAt && one.worker === host.id
+    const again = Runs.update(
+      transport,
+      ticket,
+      // ours is there already if the answer to our own write was lost
+      (row) => row?.executions.some(isOurs) === true ? undefined : Runs.started(row ?? fresh(startedAt), execution)
     )
+    const unknown: Begun = { startedAt, row: undefined, revision: 0 }
+    return patiently(Effect.flatMap(
+      // most ticks run once, and have no row yet
+      Runs.write(transport, first, 0),
+      (revision): Effect.Effect<Begun, TransportError> =>
+        revision === undefined ? Effect.as(again, unknown) : Effect.succeed({ startedAt, row: first, revision })
+    ))
   })
 
-  const finish = (startedAt: number, end: End) => {
-    const completedAt = now()
+  /** `undefined` if the row knows better. */
+  const closed = (row: Runs.RunRow | undefined, startedAt: number, end: End): Runs.RunRow | undefined => {
+    const index = row?.executions.findLastIndex((one) => one.startedAt === startedAt && one.worker === host.id) ?? -1
+    const execution = row?.executions[index]
+    if (row === undefined || execution === undefined) return undefined
+    // given up by others, who cannot know better unless we completed it
+    if (execution.status !== "RUNNING" && end.status !== "COMPLETED") return undefined
+    const { message: _, reason: __, ...rest } = execution
+    return { ...row, executions: row.executions.with(index, { ...rest, ...end, completedAt: now() }) }
+  }
+
+  const finish = ({ revision, row, startedAt }: Begun, end: End) => {
     const message = end.message?.slice(0, mostMessage)
-    const written = Runs.update(transport, ticket, (row) => {
-      const index = row?.executions.findLastIndex((one) => one.startedAt === startedAt && one.worker === host.id) ?? -1
-      const execution = row?.executions[index]
-      if (row === undefined || execution === undefined) return undefined
-      // given up by others, who cannot know better unless we completed it
-      if (execution.status !== "RUNNING" && end.status !== "COMPLETED") return undefined
-      const { message: _, reason: __, ...rest } = execution
-      const ended = { ...rest, completedAt, ...end, ...(message === undefined ? {} : { message }) }
-      return { ...row, executions: row.executions.with(index, ended) }
-    })
+    const short = message === undefined ? end : { ...end, message }
+    const afresh = Runs.update(transport, ticket, (row) => closed(row, startedAt, short))
+    const known = closed(row, startedAt, short)
+    const written = known === undefined ? afresh : Effect.flatMap(
+      Runs.write(transport, known, revision),
+      (written): Effect.Effect<unknown, TransportError> => written === undefined ? afresh : Effect.void
+    )
     return written.pipe(
       Effect.retry({ while: (error) => error.reason._tag === "Unavailable", schedule: backoff }),
       Effect.timeout(endPatience),
@@ -201,7 +227,7 @@ export const supervise = <A, E>(options: Options<A, E>): Effect.Effect<A, E | Sk
         const opening = yield* restore(Scope.provide(scope)(open(host, ticket)))
         if (opening._tag === "Skip") return yield* restore(skip(opening.by))
         const { hold } = opening
-        const startedAt = yield* restore(begin)
+        const begun = yield* restore(begin)
         const current: Current = {
           name: ticket.name,
           id: Runs.idOf(ticket.name, ticket.key),
@@ -215,7 +241,7 @@ export const supervise = <A, E>(options: Options<A, E>): Effect.Effect<A, E | Sk
           (description) => Effect.die(new LockLost({ name: `cron/${ticket.name}`, description }))
         )
         const exit = yield* Effect.exit(restore(lost === undefined ? provided : Effect.raceFirst(lost, provided)))
-        yield* finish(startedAt, yield* endOf(options, exit))
+        yield* finish(begun, yield* endOf(options, exit))
         return yield* exit
       })
     )

@@ -154,6 +154,32 @@ export const cases: ReadonlyArray<Case> = [
       })
   ),
 
+  define(
+    "answers of the broker that are lost leave no run in the history that was none",
+    (kit) =>
+      Effect.gen(function*() {
+        const { name, runs, task, worker } = yield* tickingOf(kit)
+        const unlucky = yield* worker(quick)
+        const scheduler = yield* schedulerOf(kit)
+        yield* scheduler.register(CronJob.make(name, { every, payload, task, missed: "all", overlap: "allow" }))
+        for (let round = 0; round < 4; round++) {
+          let lost = 0
+          const firstOf = (operation: string) => operation === "put" && lost++ === 0
+          yield* unlucky.faults.loseReplies(({ operation }) => firstOf(operation))
+          yield* scheduler.faults.loseReplies(({ operation }) => firstOf(operation))
+          yield* kit.elapse(every)
+        }
+        yield* unlucky.faults.heal
+        yield* scheduler.faults.heal
+        yield* kit.until(() => runs.length >= 6, "the ticks", 8 * every)
+        yield* scheduler.stop
+        const isOver = (all: ReadonlyArray<CronJob.CronRun>) => !statuses(all).includes("RUNNING")
+        const history = yield* untilHistory(kit, name, isOver, "the end of all runs")
+        Check.equal(new Set(statuses(history)), new Set(["COMPLETED"]), "what the history says")
+        insistOnEach(history.map(({ tick }) => tick), "ticks in the history")
+      })
+  ),
+
   define("a run is not RUNNING for ever when its worker is killed and no other comes", (kit) =>
     Effect.gen(function*() {
       const { name, runs, task, worker } = yield* tickingOf(kit)

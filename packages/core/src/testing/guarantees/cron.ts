@@ -7,6 +7,7 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import * as CronJob from "../../CronJob.ts"
+import * as JobQueue from "../../JobQueue.ts"
 import * as Task from "../../Task.ts"
 import * as Worker from "../../Worker.ts"
 import * as Check from "../Check.ts"
@@ -75,6 +76,10 @@ export const cases: ReadonlyArray<Case> = [
         yield* scheduler.register(
           CronJob.make(queued.name, { every, payload, task: queued.task, overlap: "queue", limit: 4, missed: "all" })
         )
+        yield* kit.until(() => queued.runs.length === 2, "the second run", 5 * every)
+        yield* kit.elapse(every)
+        // the others wait at the broker, not in the slots of a worker
+        Check.equal((yield* JobQueue.stats(kit.queue)).running, 1, "runs in the hands of workers")
         yield* kit.until(() => queued.runs.filter((run) => run.endedAt).length === 4, "four runs in a row", 14 * every)
         insistOnEach(queued.runs.map(({ tick }) => tick), "ticks that ran")
         insistOnOneAtATime(queued.runs)
@@ -163,10 +168,10 @@ export const cases: ReadonlyArray<Case> = [
         const scheduler = yield* schedulerOf(kit)
         yield* scheduler.register(CronJob.make(name, { every, payload, task, missed: "all", overlap: "allow" }))
         for (let round = 0; round < 4; round++) {
-          let lost = 0
-          const firstOf = (operation: string) => operation === "put" && lost++ === 0
-          yield* unlucky.faults.loseReplies(({ operation }) => firstOf(operation))
-          yield* scheduler.faults.loseReplies(({ operation }) => firstOf(operation))
+          for (const { faults } of [unlucky, scheduler]) {
+            let lost = 0
+            yield* faults.loseReplies(({ operation }) => operation === "put" && lost++ < 2)
+          }
           yield* kit.elapse(every)
         }
         yield* unlucky.faults.heal
@@ -241,7 +246,11 @@ export const cases: ReadonlyArray<Case> = [
       yield* kit.until(() => runs.length >= 8, "ticks of the healthy one", 10 * every)
       yield* stale.faults.heal
       yield* kit.until(() => runs.length >= 10, "ticks of both", 5 * every)
+      yield* stale.stop
+      yield* healthy.stop
+      yield* kit.elapse(every)
       insistOnEach(runs.map(({ tick }) => tick), "ticks that ran")
+      Check.equal(Option.getOrThrow(yield* CronJob.get(name)).count, runs.length, "ticks counted")
     })),
 
   define(

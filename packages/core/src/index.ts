@@ -3,6 +3,12 @@
  *
  * Import single modules (`@troupe/core/Task`) where start-up time matters.
  */
+export * as Actor from "./Actor.ts"
+export type * as ActorClient from "./ActorClient.ts"
+export * as ActorError from "./ActorError.ts"
+export * as ActorEvents from "./ActorEvents.ts"
+export type * as ActorState from "./ActorState.ts"
+export * as ActorSupervision from "./ActorSupervision.ts"
 export * as Bus from "./Bus.ts"
 export * as Client from "./Client.ts"
 export * as Codec from "./Codec.ts"

@@ -9,6 +9,7 @@ import type * as Fiber from "effect/Fiber"
 import type * as Schema from "effect/Schema"
 import type { Scope } from "effect/Scope"
 import * as Codec from "../Codec.ts"
+import type { Envelope } from "../Envelope.ts"
 import type { Execution } from "../Execution.ts"
 
 /** The bytes of the payload do not fit the task's schema. */
@@ -24,6 +25,23 @@ export class Unencodable {
   readonly message: string
   constructor(message: string) {
     this.message = message
+  }
+}
+
+/** The handler says itself how the job ends: failed, without another attempt. */
+export class Ended {
+  readonly reason: "Error" | "Defect" | "TimedOut" | "Discarded" | "Exhausted" | "Undecodable" | "Unencodable"
+  readonly message: string
+  /** The encoded error, for the reason `Error`. */
+  readonly value: Uint8Array | undefined
+  /** Not kept as a dead letter. */
+  readonly isAnswer: boolean
+
+  constructor(options: Pick<Ended, "reason" | "message" | "value" | "isAnswer">) {
+    this.reason = options.reason
+    this.message = options.message
+    this.value = options.value
+    this.isAnswer = options.isAnswer
   }
 }
 
@@ -63,6 +81,14 @@ export interface HandlerService {
   readonly policy: object
   /** How a worker starts the handler: in its own context below what the handler's layer captured. */
   readonly startWith: (worker: Context.Context<never>, encoding: Encoding, around: Around) => Start
+  /**
+   * Of handlers that keep outcomes of their own: how the job ended, if it did. If it did not, no run of it that is
+   * still under way can end it any more. Asked before a job that was handed out before ends without a run.
+   */
+  readonly recall?: (
+    envelope: Envelope,
+    encoding: Encoding
+  ) => Effect.Effect<Exit.Exit<Uint8Array, unknown> | undefined>
   readonly encodeError: (error: unknown, encoding: Encoding) => Effect.Effect<Uint8Array, Unencodable>
 }
 
@@ -71,7 +97,7 @@ export const key = (tag: string): Context.Key<HandlerService, HandlerService> =>
   Context.Service<HandlerService, HandlerService>(`@troupe/core/Task/Handler/${tag}`)
 
 /** A schema's transformation that throws is bad data like any other. Costs nothing where the codec answered at once. */
-const orElse = <A, E, R, F>(
+export const orElse = <A, E, R, F>(
   effect: Effect.Effect<A, E, R>,
   failure: (message: string) => F
 ): Effect.Effect<A, F, R> => {
@@ -87,7 +113,7 @@ const orElse = <A, E, R, F>(
 
 const unencodable = (message: string) => new Unencodable(message)
 
-const encodeWith = ({ codec, limit }: Encoding, schema: Schema.Top, value: unknown) =>
+export const encodeWith = ({ codec, limit }: Encoding, schema: Schema.Top, value: unknown) =>
   Effect.flatMapEager(
     orElse(Codec.compiled(codec, schema).encode(value), unencodable),
     (bytes) =>

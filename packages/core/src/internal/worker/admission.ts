@@ -9,7 +9,13 @@ import type { Writer } from "./writer.ts"
 
 export type Admission =
   | { readonly _tag: "Run"; readonly task: RegisteredTask }
-  | { readonly _tag: "Settle"; readonly settlement: Settlement; readonly why: string }
+  | {
+    readonly _tag: "Settle"
+    readonly settlement: Settlement
+    readonly why: string
+    /** The handler may know another end of the job. */
+    readonly recall?: RegisteredTask | undefined
+  }
 
 /**
  * ms that a job waits for a worker that knows its task: doubles from the first, up to the second. Nobody can tell whom it
@@ -32,7 +38,8 @@ export const isExpired = ({ now }: Settings, { envelope }: Delivery): boolean =>
 export const poison = (writer: Writer, delivery: Delivery, task: RegisteredTask | undefined) => {
   const message = `handed out ${delivery.deliveries - 1} times without an end: it probably ends the workers that run it`
   const failure = { reason: "Poison" as const, message, counted: false }
-  return { _tag: "Settle" as const, settlement: writer.failed(delivery, failure, task?.policy), why: message }
+  const settlement = writer.failed(delivery, failure, task?.policy)
+  return { _tag: "Settle" as const, settlement, why: message, recall: task }
 }
 
 export const decide = (
@@ -58,7 +65,7 @@ export const decide = (
   const refused = settings.signing?.verifyEnvelope(envelope, settings.now())
   if (refused !== undefined) return bury("Signature", refused.message)
   if (isExpired(settings, delivery)) {
-    return { _tag: "Settle", settlement: writer.expired(delivery, task?.policy), why: "expired" }
+    return { _tag: "Settle", settlement: writer.expired(delivery, task?.policy), why: "expired", recall: task }
   }
   if (isPoison(settings, delivery)) return poison(writer, delivery, task)
   if (task === undefined) return unknownTask(settings, writer, delivery, bury)

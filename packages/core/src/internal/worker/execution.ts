@@ -21,6 +21,16 @@ const text = new TextEncoder()
 
 const backoff = Schedule.min([Schedule.exponential("50 millis"), Schedule.spaced("1 second")])
 
+/** What Troupe's own runtimes may know of the hand-out behind an execution. */
+export interface Lease {
+  /** When this process got to know of the hand-out (`Sequence`): not before it took place. */
+  readonly order: number
+  /** Nobody had the job before: only then a settlement that is accepted says that nobody else has run it. */
+  readonly isFirst: boolean
+  /** Asks the broker whether the job is still ours. If not, interrupts the handler and never returns. */
+  readonly confirm: Effect.Effect<void>
+}
+
 /** Every revision of a row is greater than the ones before: taking a token is writing the row. */
 const takeToken = (
   { transport }: Settings,
@@ -47,6 +57,13 @@ const takeToken = (
     )
   )
 }
+
+const confirmLease = (held: Held, extendOne: (delivery: Delivery) => Effect.Effect<boolean>): Effect.Effect<void> =>
+  Effect.flatMap(Effect.suspend(() => extendOne(held.delivery)), (ours) => {
+    if (ours) return Effect.void
+    held.stop("leaseLost")
+    return Effect.never
+  })
 
 export const makeExecution = (
   settings: Settings,
@@ -78,6 +95,18 @@ export class HandlerExecution implements Execution {
   get stopReason() {
     return this.#held.stopReason
   }
+
+  static leaseOf(self: HandlerExecution): Lease {
+    const held = self.#held
+    const { deliveries, envelope, suspectRecord } = held.delivery
+    const { capabilities } = self.#settings.transport
+    return {
+      order: held.order,
+      isFirst: deliveries === 1 && envelope.revision === 0 && !suspectRecord && capabilities.durableDeliveryCount,
+      confirm: confirmLease(held, self.#extendOne)
+    }
+  }
+
   get id() {
     return this.#held.delivery.envelope.id
   }
@@ -121,4 +150,10 @@ export class HandlerExecution implements Execution {
         return Effect.ignore(transport.bus.publish(progressTopic(queue, id), text.encode(JSON.stringify(value))))
       })
   }
+}
+
+/** The lease behind an execution that a worker made. */
+export const leaseOf = (execution: Execution): Lease => {
+  if (execution instanceof HandlerExecution) return HandlerExecution.leaseOf(execution)
+  throw new Error("Actors run in a worker only: this execution is not a worker's")
 }

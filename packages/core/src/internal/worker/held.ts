@@ -3,6 +3,7 @@
  */
 import type * as Fiber from "effect/Fiber"
 import type { Delivery } from "../../JobLog.ts"
+import * as Sequence from "../sequence.ts"
 import type { RegisteredTask } from "./settings.ts"
 import type { Verdict } from "./suspects.ts"
 
@@ -17,6 +18,8 @@ export class Held {
   state: "buffered" | "running" | "settling" | "gone"
   /** False until the store has said that the job has no record yet. */
   checked: boolean
+  /** When this process got to know of it (`Sequence`): not before it was handed out. */
+  readonly order: number
   /** When the last confirmed sign of life was sent, ms on the monotonic clock. */
   confirmedAt: number
   fiber: Fiber.Fiber<Uint8Array, unknown> | undefined
@@ -31,6 +34,7 @@ export class Held {
     this.checked = checked
     this.task = task
     this.suspect = suspect
+    this.order = Sequence.next()
     this.confirmedAt = confirmedAt
     this.fiber = undefined
     this.stopReason = undefined

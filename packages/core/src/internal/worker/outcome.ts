@@ -9,7 +9,7 @@ import * as Schedule from "effect/Schedule"
 import { Discard, RetryAfter, Snooze } from "../../Execution.ts"
 import type { Delivery, Settlement } from "../../JobLog.ts"
 import { Skipped } from "../cron/supervise.ts"
-import { Undecodable, Unencodable } from "../handler.ts"
+import { Ended, Undecodable, Unencodable } from "../handler.ts"
 import type { RegisteredTask, Settings } from "./settings.ts"
 import type { Writer } from "./writer.ts"
 
@@ -48,7 +48,7 @@ export class TimedOut {
   }
 }
 
-/** An error in one line. */
+/** One line about an error, for records and logs. */
 export const describe = (error: unknown): string => {
   if (typeof error === "object" && error !== null) {
     const tag = "_tag" in error ? String(error._tag) : error instanceof Error ? error.name : ""
@@ -72,14 +72,14 @@ const describeJson = (value: object) => {
   }
 }
 
-/** The outcome of an attempt that did not succeed. `timedOut` replaces an interruption by our own timer. */
+/** The outcome of an attempt that did not succeed. `interrupted` replaces an interruption by our own timer. */
 export const ofFailure = Effect.fnUntraced(function*(
   settings: Settings,
   writer: Writer,
   { handler, policy }: RegisteredTask,
   delivery: Delivery,
   cause: Cause.Cause<unknown>,
-  timedOut: TimedOut | undefined
+  interrupted: TimedOut | undefined
 ): Effect.fn.Return<Outcome> {
   const failed = (
     reason: "Error" | "Defect" | "TimedOut" | "Discarded" | "Exhausted" | "Undecodable" | "Unencodable",
@@ -91,7 +91,10 @@ export const ofFailure = Effect.fnUntraced(function*(
     reason: message,
     delay: undefined
   })
-  const fail = timedOut === undefined ? cause.reasons.find(Cause.isFailReason) : undefined
+  const reason = interrupted === undefined ? cause.reasons.find(Cause.isFailReason) : undefined
+  // actors count the time of their messages themselves
+  const timedOut = interrupted ?? (reason?.error instanceof TimedOut ? reason.error : undefined)
+  const fail = timedOut === undefined ? reason : undefined
   const error = fail?.error
   if (error instanceof Snooze) {
     const delay = Duration.toMillis(error.delay)
@@ -101,6 +104,12 @@ export const ofFailure = Effect.fnUntraced(function*(
     return { settlement: writer.cancelled(delivery), kind: "Cancelled", reason: error.reason, delay: undefined }
   }
   if (error instanceof Discard) return failed("Discarded", error.reason)
+  if (error instanceof Ended) {
+    const { isAnswer, message, reason, value } = error
+    if (!isAnswer) return failed(reason, message, value)
+    const settlement = writer.answered(delivery, { reason, message, value, counted: true }, policy)
+    return { settlement, kind: "Failed", reason: message, delay: undefined }
+  }
   if (error instanceof Undecodable) return failed("Undecodable", error.message)
   if (error instanceof Unencodable) return failed("Unencodable", error.message)
 

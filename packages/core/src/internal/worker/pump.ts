@@ -12,6 +12,7 @@ import * as Deadlines from "./deadlines.ts"
 import { makeExecution } from "./execution.ts"
 import { Held } from "./held.ts"
 import * as Outcome from "./outcome.ts"
+import * as Recall from "./recall.ts"
 import { monotonic, type RegisteredTask, type Settings } from "./settings.ts"
 import type { Settler } from "./settler.ts"
 import * as Suspects from "./suspects.ts"
@@ -172,10 +173,28 @@ export const make = (options: {
 
   const expire = (one: Held) => {
     log("Not run: expired", one.delivery)
-    settleHeld(one, writer.expired(one.delivery, one.task.policy), ({ delivery }) => {
-      finished++
-      emit("Expired", delivery)
-    })
+    one.state = "settling"
+    recall(
+      one.delivery,
+      one.task,
+      writer.expired(one.delivery, one.task.policy),
+      (settlement) =>
+        settleHeld(one, settlement, ({ delivery }) => {
+          finished++
+          emit("Expired", delivery)
+        })
+    )
+  }
+
+  const recall = (
+    delivery: Delivery,
+    task: RegisteredTask | undefined,
+    settlement: Settlement,
+    then: (settlement: Settlement) => void
+  ) => {
+    const recalled = Recall.recall(settings, writer, delivery, task, settlement)
+    if (recalled === undefined) then(settlement)
+    else fork(Effect.map(recalled, then))
   }
 
   const start = (one: Held) => {
@@ -228,7 +247,7 @@ export const make = (options: {
           emit(kind, delivery, { reason, ...(delay === undefined ? {} : { delay }) })
           if (kind !== "Failed") return
           finished++
-          emit("DeadLettered", delivery, { reason })
+          if (outcome.settlement._tag === "Bury") emit("DeadLettered", delivery, { reason })
         })
       )
     )
@@ -257,16 +276,19 @@ export const make = (options: {
   }
 
   /** Ends or hands back what is not run. */
-  const refuse = (delivery: Delivery, { settlement, why }: Extract<Admission.Admission, { _tag: "Settle" }>) => {
+  const refuse = (delivery: Delivery, refusal: Extract<Admission.Admission, { _tag: "Settle" }>) => {
+    const { why } = refusal
     log(`Not run: ${why}`, delivery)
-    settle(settlement, (answer) => {
-      if (answer !== "settled" || settlement._tag === "Forward") return
-      finished++
-      if (settlement._tag === "Ack") return emit("Expired", delivery)
-      emit("Failed", delivery, { reason: why })
-      emit("DeadLettered", delivery, { reason: why })
-    })
-    if (settlement._tag !== "Bury") return
+    recall(delivery, refusal.recall, refusal.settlement, (settlement) =>
+      settle(settlement, (answer) => {
+        if (answer !== "settled" || settlement._tag === "Forward") return
+        finished++
+        if (settlement !== refusal.settlement) return emit("Succeeded", delivery)
+        if (settlement._tag === "Ack") return emit("Expired", delivery)
+        emit("Failed", delivery, { reason: why })
+        emit("DeadLettered", delivery, { reason: why })
+      }))
+    if (refusal.settlement._tag !== "Bury") return
     const { id, task } = delivery.envelope
     fork(Effect.logWarning(`Job "${id}" of queue "${queue}" (task "${task}") is dead-lettered: ${why}`))
   }

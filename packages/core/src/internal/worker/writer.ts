@@ -21,6 +21,8 @@ export interface Writer {
   readonly cancelled: (delivery: Delivery) => Settlement
   readonly expired: (delivery: Delivery, policy: Policy | undefined) => Settlement
   readonly failed: (delivery: Delivery, failure: Failure, policy: Policy | undefined) => Settlement
+  /** Like `failed`, but the failure is the answer: nobody wants it back, so it is no dead letter. */
+  readonly answered: (delivery: Delivery, failure: Failure, policy: Policy | undefined) => Settlement
   /** A failed attempt that is tried again after `delay` ms. */
   readonly retry: (delivery: Delivery, delay: number, error: string) => Settlement
   /** The same attempt again after `delay` ms, not counted: a snooze, or 0 for a release at shutdown. */
@@ -75,6 +77,14 @@ export const make = (settings: Settings, queue: string): Writer => {
     const record = JobRecord.cancelled(delivery.envelope, now())
     return signing === undefined ? record : signing.signRecord(record)
   }
+  const failedRecord = (delivery: Delivery, failure: Failure, policy: Policy | undefined) =>
+    record(delivery, policy, {
+      state: "failed",
+      attempts: delivery.envelope.attempt - (failure.counted ? 0 : 1),
+      reason: failure.reason,
+      message: failure.message,
+      value: failure.value ?? empty
+    })
 
   const forward = (delivery: Delivery, changes: Omit<Envelope.Changes, "writtenAt">): Settlement => {
     const successor = Envelope.successor(delivery.envelope, { ...changes, writtenAt: now() })
@@ -115,14 +125,13 @@ export const make = (settings: Settings, queue: string): Writer => {
     failed: (delivery, failure, policy) => ({
       _tag: "Bury",
       delivery,
-      record: record(delivery, policy, {
-        state: "failed",
-        attempts: delivery.envelope.attempt - (failure.counted ? 0 : 1),
-        reason: failure.reason,
-        message: failure.message,
-        value: failure.value ?? empty
-      }),
+      record: failedRecord(delivery, failure, policy),
       timeToLive: (policy ?? unknownPolicy).deadLetterTimeToLive
+    }),
+    answered: (delivery, failure, policy) => ({
+      _tag: "Ack",
+      delivery,
+      record: failedRecord(delivery, failure, policy)
     }),
     retry: (delivery, delay, error) =>
       forward(delivery, {

@@ -21,32 +21,8 @@ import type { Keys } from "./keys.ts"
 import type { Arg, Link } from "./link.ts"
 import * as Lua from "./lua.ts"
 import * as Record from "./record.ts"
+import { Rows } from "./rows.ts"
 import * as Script from "./script.ts"
-
-/**
- * KEYS[1] -> what all keys of the queue or of the collection begin with
- * ARGV[1] -> row, without that
- * ARGV[2] -> the revision that it must have, 0 if absent, or ""
- * ARGV[3] -> who writes: the same for a repeat, else unique
- * ARGV[4] -> ms to live, or ""
- * ARGV[5] -> index, or ""
- * ARGV[6] -> key
- * ARGV[7] -> value
- *
- * Answers the new revision, or false on a conflict. A revision is the time, in
- * microseconds, or one more than the last: it grows even if the counter is lost.
- */
-const put = Script.make(`${Lua.prelude}
-local row = call('HMGET', P .. ARGV[1], 'r', 'w')
-if ARGV[2] ~= '' and (row[1] or '0') ~= ARGV[2] then return row[2] == ARGV[3] and row[1] end
-local t = call('TIME')
-local revision = ms(math.max(t[1] * 1000000 + t[2], tonumber(call('GET', P .. 'rev') or '0') + 1))
-call('SET', P .. 'rev', revision)
-call('HSET', P .. ARGV[1], 'r', revision, 'w', ARGV[3], 'v', ARGV[7])
-if ARGV[4] == '' then call('PERSIST', P .. ARGV[1]) else call('PEXPIRE', P .. ARGV[1], ARGV[4]) end
-if ARGV[5] ~= '' then call('ZADD', P .. ARGV[5], 0, ARGV[6]) end
-return revision
-`)
 
 /**
  * KEYS[1] -> what all keys of the queue or of the collection begin with
@@ -116,6 +92,7 @@ interface Place {
 export class RedisStore implements Store {
   private readonly link: Link
   private readonly keys: Keys
+  private readonly rows: Rows
   private readonly writer: string
   private writes = 0
 
@@ -123,6 +100,7 @@ export class RedisStore implements Store {
   constructor(link: Link, keys: Keys, writer: string) {
     this.link = link
     this.keys = keys
+    this.rows = new Rows(link)
     this.writer = writer
   }
 
@@ -158,17 +136,11 @@ export class RedisStore implements Store {
 
   private getRows(collection: Collection, keys: ReadonlyArray<string>) {
     const { base, rows } = this.place(collection)
-    return Effect.forEach(
-      keys,
-      (key) =>
-        this.call("get", collection, "hmget", [base + rows + key, "r", "v"], (reply): Option.Option<Row> => {
-          const [revision, value] = reply as [Buffer | null, Buffer | null]
-          return revision === null || value === null
-            ? Option.none()
-            : Option.some({ revision: Number(revision), value })
-        }),
-      { concurrency: "unbounded" }
-    )
+    const read = (key: string) => this.rows.get(base, rows + key)
+    // most ask for one: no fiber per key
+    return keys.length === 1
+      ? Effect.map(read(keys[0]!), (row) => [row])
+      : Effect.forEach(keys, read, { concurrency: "unbounded" })
   }
 
   private readonly getRecords = Effect.fnUntraced({ self: this }, function*(
@@ -224,18 +196,17 @@ export class RedisStore implements Store {
       const { base, index, rows } = this.place(collection)
       const { ifRevision, timeToLive } = options
       const writer = `${this.writer}${(this.writes++).toString(36)}`
+      const bytes = Bytes.view(value)
       const args = [
-        "1",
-        base,
         rows + key,
         ifRevision === undefined ? "" : String(ifRevision),
         writer,
         timeToLive === undefined ? "" : String(Record.milliseconds(timeToLive)),
         index,
         key,
-        Bytes.view(value)
+        bytes
       ]
-      return this.call("put", collection, "evalsha", args, (reply) => reply as Buffer | null, put)
+      return this.rows.put(base, args, bytes.length)
     }).pipe(Effect.flatMap((revision) =>
       revision === null
         ? Effect.fail(new RevisionConflict({ collection: collection.name, key, expected: options.ifRevision ?? 0 }))

@@ -1,0 +1,159 @@
+/**
+ * Rows that are read and written in one turn of the event loop travel together:
+ * a command of its own costs each several times what the row costs.
+ */
+import type { Row } from "@troupe/core/Store"
+import type { TransportError } from "@troupe/core/TransportError"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import type { Arg, Link } from "./link.ts"
+import * as Lua from "./lua.ts"
+import * as Script from "./script.ts"
+
+/**
+ * KEYS[1] -> what all keys of the queue or of the collection begin with
+ * ARGV    -> rows, without that
+ *
+ * Answers revision and value of each, false for none.
+ */
+const get = Script.make(`${Lua.prelude}
+local out = {}
+for i, row in ipairs(ARGV) do
+  local found = call('HMGET', P .. row, 'r', 'v')
+  out[2 * i - 1], out[2 * i] = found[1], found[2]
+end
+return out
+`)
+
+/**
+ * KEYS[1] -> what all keys of the queue or of the collection begin with
+ * ARGV    -> for each row, seven:
+ *   row, without that
+ *   the revision that it must have, 0 if absent, or ""
+ *   who writes: the same for a repeat, else unique
+ *   ms to live, or ""
+ *   index, or ""
+ *   key
+ *   value
+ *
+ * Answers the new revision of each, false on a conflict. A revision is the
+ * time, in microseconds, or one more than the last: it grows even if the
+ * counter is lost.
+ */
+const put = Script.make(`${Lua.prelude}
+local out = {}
+local t = call('TIME')
+local now = t[1] * 1000000 + t[2]
+local last
+for i = 1, #ARGV, 7 do
+  local name, expected, writer, ttl, index, key = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], ARGV[i + 4], ARGV[i + 5]
+  local row = call('HMGET', P .. name, 'r', 'w')
+  if expected ~= '' and (row[1] or '0') ~= expected then
+    out[#out + 1] = row[2] == writer and row[1]
+  else
+    last = math.max(now, (last or tonumber(call('GET', P .. 'rev') or '0')) + 1)
+    local revision = ms(last)
+    call('SET', P .. 'rev', revision)
+    call('HSET', P .. name, 'r', revision, 'w', writer, 'v', ARGV[i + 6])
+    if ttl == '' then call('PERSIST', P .. name) else call('PEXPIRE', P .. name, ttl) end
+    if index ~= '' then call('ZADD', P .. index, 0, key) end
+    out[#out + 1] = revision
+  end
+end
+return out
+`)
+
+/** Rows per command, and their bytes: Redis does nothing else meanwhile. */
+const maxRows = 64
+const maxBytes = 512 * 1024
+
+interface Batch<A> {
+  readonly args: Array<Arg>
+  readonly answers: Array<(answer: Effect.Effect<A, TransportError>) => void>
+  bytes: number
+}
+
+/** One kind of command: collects until the turn is over. */
+class Collector<A> {
+  private readonly link: Link
+  private readonly what: string
+  private readonly script: Script.Script
+  private readonly read: (reply: ReadonlyArray<Buffer | null>, index: number) => A
+  private readonly batches = new Map<string, Batch<A>>()
+  private armed = false
+
+  constructor(
+    link: Link,
+    what: string,
+    script: Script.Script,
+    read: (reply: ReadonlyArray<Buffer | null>, index: number) => A
+  ) {
+    this.link = link
+    this.what = what
+    this.script = script
+    this.read = read
+  }
+
+  call(base: string, args: ReadonlyArray<Arg>, bytes: number): Effect.Effect<A, TransportError> {
+    return Effect.callback<A, TransportError>((resume) => {
+      let batch = this.batches.get(base)
+      if (batch === undefined) this.batches.set(base, batch = { args: ["1", base], answers: [], bytes: 0 })
+      for (const arg of args) batch.args.push(arg)
+      batch.answers.push(resume)
+      batch.bytes += bytes
+      if (batch.answers.length >= maxRows || batch.bytes >= maxBytes) this.flush(base, batch)
+      else this.arm()
+    })
+  }
+
+  private arm(): void {
+    if (this.armed) return
+    this.armed = true
+    process.nextTick(() => {
+      this.armed = false
+      for (const [base, batch] of this.batches) this.flush(base, batch)
+    })
+  }
+
+  private flush(base: string, { answers, args }: Batch<A>): void {
+    this.batches.delete(base)
+    const { link, read, script, what } = this
+    link.request({
+      operation: what,
+      queue: base,
+      command: "evalsha",
+      script,
+      args,
+      repeatable: true,
+      onReply: (reply) => {
+        const values = reply as ReadonlyArray<Buffer | null>
+        for (const [index, answer] of answers.entries()) answer(Effect.succeed(read(values, index)))
+      },
+      onError: (error) => {
+        for (const answer of answers) answer(Effect.fail(error))
+      }
+    })
+  }
+}
+
+export class Rows {
+  private readonly reads: Collector<Option.Option<Row>>
+  private readonly writes: Collector<Buffer | null>
+
+  constructor(link: Link) {
+    this.reads = new Collector(link, "get of rows", get, (reply, index) => {
+      const [revision, value] = [reply[2 * index], reply[2 * index + 1]]
+      return revision == null || value == null ? Option.none() : Option.some({ revision: Number(revision), value })
+    })
+    this.writes = new Collector(link, "put of rows", put, (reply, index) => reply[index] ?? null)
+  }
+
+  get(base: string, row: string): Effect.Effect<Option.Option<Row>, TransportError> {
+    return this.reads.call(base, [row], 0)
+  }
+
+  /** Answers the new revision, `null` on a conflict. */
+  put(base: string, args: ReadonlyArray<Arg>, bytes: number): Effect.Effect<Buffer | null, TransportError> {
+    return this.writes.call(base, args, bytes)
+  }
+}

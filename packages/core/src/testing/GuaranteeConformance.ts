@@ -15,8 +15,10 @@
 import * as Effect from "effect/Effect"
 import type { Scope } from "effect/Scope"
 import type { Transport } from "../Transport.ts"
+import * as actors from "./guarantees/actors.ts"
 import * as atLeastOnce from "./guarantees/atLeastOnce.ts"
 import * as badMessages from "./guarantees/badMessages.ts"
+import * as bank from "./guarantees/bankCases.ts"
 import * as cancel from "./guarantees/cancel.ts"
 import * as cron from "./guarantees/cron.ts"
 import * as cronExecute from "./guarantees/cronExecute.ts"
@@ -59,6 +61,7 @@ export const cases: ReadonlyArray<Case> = [
   ...inGroup("cancel", cancel.cases),
   ...inGroup("grace period", gracePeriod.cases),
   ...inGroup("per-key order", keys.cases),
+  ...inGroup("actors", [...actors.cases, ...bank.cases]),
   ...inGroup("unique while alive", unique.cases),
   ...inGroup("signing", signing.cases),
   ...inGroup("bad messages", badMessages.cases),

@@ -24,6 +24,8 @@ export interface Slot<Active> {
   active: { readonly value: Active; readonly scope: Scope.Closeable } | undefined
   /** ms on the monotonic clock. */
   usedAt: number
+  /** Since it came, or since its last chance. */
+  wasUsed: boolean
 }
 
 /** A place in the queue for a key. Whoever took it leaves it, also without having waited. */
@@ -51,7 +53,7 @@ export const make = <Active>(options: {
 }): Effect.Effect<Slots<Active>, never, Scope.Scope> =>
   Effect.gen(function*() {
     const { clock, maxActive, maxIdleTime } = options
-    // in the order of their last use
+    // in the order in which they came; one that was used since then gets a second chance
     const slots = new Map<string, Slot<Active>>()
     const fork = Effect.runForkWith(yield* Effect.context<never>())
     const now = () => monotonic(clock)
@@ -64,7 +66,8 @@ export const make = <Active>(options: {
       state: undefined,
       knownAt: 0,
       active: undefined,
-      usedAt: now()
+      usedAt: now(),
+      wasUsed: false
     })
 
     const passivate: Slots<Active>["passivate"] = (slot) =>
@@ -90,19 +93,26 @@ export const make = <Active>(options: {
       return Effect.ensuring(passivate(slot), Effect.sync(() => release(slot)))
     }
 
-    const evictOldest = () => {
+    const evictOne = () => {
+      let chances = slots.size
       for (const slot of slots.values()) {
-        if (slots.size <= maxActive) return
-        if (!slot.busy) fork(evict(slot))
+        if (chances-- === 0) return
+        if (!slot.busy && !slot.wasUsed) return fork(evict(slot))
+        slot.wasUsed = false
+        slots.delete(slot.key)
+        slots.set(slot.key, slot)
       }
     }
 
     const enter = (key: string): Slot<Active> => {
       const found = slots.get(key)
-      const slot = found ?? open(key)
-      if (found !== undefined) slots.delete(key)
+      if (found !== undefined) {
+        found.wasUsed = true
+        return found
+      }
+      const slot = open(key)
       slots.set(key, slot)
-      if (slots.size > maxActive) evictOldest()
+      if (slots.size > maxActive) evictOne()
       return slot
     }
 

@@ -21,10 +21,11 @@ const backoff = Schedule.jittered(Schedule.min([Schedule.exponential("50 millis"
 export const patiently = <A, E extends { readonly _tag: string }>(
   call: Effect.Effect<A, E | TransportError>
 ): Effect.Effect<A, E | TransportError> =>
-  Effect.retry(call, {
-    while: (error) => error instanceof TransportError && error.reason._tag === "Unavailable",
-    schedule: backoff
-  })
+  // the schedule is not even built while the broker is there
+  Effect.catch(call, (error) =>
+    isAway(error) ? Effect.retry(Effect.delay(call, 50), { while: isAway, schedule: backoff }) : Effect.fail(error))
+
+const isAway = (error: unknown) => error instanceof TransportError && error.reason._tag === "Unavailable"
 
 /** The state as one message sees and changes it. */
 export class Draft implements ActorState<unknown> {

@@ -173,17 +173,13 @@ export const make = (options: {
 
   const expire = (one: Held) => {
     log("Not run: expired", one.delivery)
-    one.state = "settling"
-    recall(
-      one.delivery,
-      one.task,
-      writer.expired(one.delivery, one.task.policy),
-      (settlement) =>
-        settleHeld(one, settlement, ({ delivery }) => {
-          finished++
-          emit("Expired", delivery)
-        })
-    )
+    recall(one.delivery, one.task, writer.expired(one.delivery, one.task.policy), (settlement) => {
+      if (one.state === "gone") return
+      settleHeld(one, settlement, ({ delivery }) => {
+        finished++
+        emit("Expired", delivery)
+      })
+    })
   }
 
   const recall = (

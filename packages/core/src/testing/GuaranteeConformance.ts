@@ -35,6 +35,7 @@ import * as poison from "./guarantees/poison.ts"
 import * as producing from "./guarantees/producing.ts"
 import * as results from "./guarantees/results.ts"
 import * as signing from "./guarantees/signing.ts"
+import * as supervision from "./guarantees/supervision.ts"
 import * as terminalState from "./guarantees/terminalState.ts"
 import * as unique from "./guarantees/unique.ts"
 import * as waiters from "./guarantees/waiters.ts"
@@ -61,7 +62,7 @@ export const cases: ReadonlyArray<Case> = [
   ...inGroup("cancel", cancel.cases),
   ...inGroup("grace period", gracePeriod.cases),
   ...inGroup("per-key order", keys.cases),
-  ...inGroup("actors", [...actors.cases, ...bank.cases]),
+  ...inGroup("actors", [...actors.cases, ...supervision.cases, ...bank.cases]),
   ...inGroup("unique while alive", unique.cases),
   ...inGroup("signing", signing.cases),
   ...inGroup("bad messages", badMessages.cases),

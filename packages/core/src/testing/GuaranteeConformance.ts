@@ -29,6 +29,7 @@ import * as idleTimeout from "./guarantees/idleTimeout.ts"
 import * as keys from "./guarantees/keys.ts"
 import type { Case as GuaranteeCase } from "./guarantees/kit.ts"
 import * as locks from "./guarantees/locks.ts"
+import * as manyKeys from "./guarantees/manyKeys.ts"
 import * as neverEarly from "./guarantees/neverEarly.ts"
 import * as operations from "./guarantees/operations.ts"
 import * as poison from "./guarantees/poison.ts"
@@ -61,7 +62,7 @@ export const cases: ReadonlyArray<Case> = [
   ...inGroup("never early", neverEarly.cases),
   ...inGroup("cancel", cancel.cases),
   ...inGroup("grace period", gracePeriod.cases),
-  ...inGroup("per-key order", keys.cases),
+  ...inGroup("per-key order", [...keys.cases, ...manyKeys.cases]),
   ...inGroup("actors", [...actors.cases, ...supervision.cases, ...bank.cases]),
   ...inGroup("unique while alive", unique.cases),
   ...inGroup("signing", signing.cases),

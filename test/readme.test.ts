@@ -24,10 +24,12 @@ const pages = [
   "README.md",
   "packages/core/README.md",
   "docs/cron.md",
+  "docs/actors.md",
   "docs/getting-started.md",
   "docs/guarantees.md",
   "docs/migrating.md",
   "docs/redis.md",
+  "docs/workflows.md",
   "packages/transport-redis/README.md"
 ]
 

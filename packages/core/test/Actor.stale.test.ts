@@ -138,4 +138,30 @@ describe("an owner that does not know yet that it lost its lease", () => {
       expect(new Set(runs.map((run) => run.split(":")[0])).size).toBe(2)
       expect(runs.length).toBe(20)
     })))
+
+  it.effect("cleans up before the message that it lost runs again in the same worker", () =>
+    program(Effect.gen(function*() {
+      const log: Array<string> = []
+      let believes = true
+      let count = 0
+      const layer = Worker.layer({ tasks: Ledger.tasks, idleTimeout: "1 second" }).pipe(
+        Layer.provide(Ledger.toLayer({
+          Add: () =>
+            Effect.suspend(() => {
+              const run = ++count
+              log.push(`${run} starts`)
+              const ended = Effect.andThen(Effect.sleep(800), Effect.sync(() => log.push(`${run} is gone`)))
+              return run === 1 ? Effect.onInterrupt(Effect.never, () => ended) : Effect.succeed(run)
+            })
+        })),
+        Layer.provide(stale({ believes: () => believes }))
+      )
+      yield* run(layer)
+      const ledger = yield* Ledger.client
+      yield* ledger("a").Add({ text: "one" }, { discard: true })
+      yield* pass(1_500)
+      believes = false
+      yield* pass(3_000)
+      expect(log).toEqual(["1 starts", "1 is gone", "2 starts"])
+    })))
 })

@@ -283,15 +283,35 @@ describe("Actor", () => {
         const stolen = Option.getOrThrow(rich!).value
         yield* store.put(states(Account), "alice", stolen)
         expect(yield* Effect.flip(Account.state("alice"))).toBeInstanceOf(Actor.StateUnreadable)
-        const tampered = stolen.slice()
-        tampered[tampered.length - 5]! ^= 1
-        yield* store.put(states(Account), "mallory", tampered)
+        // still a state, of another balance
+        const tampered = new TextEncoder().encode(new TextDecoder().decode(stolen.slice(5)).replace(":1000}", ":9000}"))
+        yield* store.put(states(Account), "mallory", new Uint8Array([...stolen.slice(0, 5), ...tampered]))
         expect(yield* Effect.flip(Account.state("mallory"))).toBeInstanceOf(Actor.StateUnreadable)
         expect(yield* Account.reset("mallory")).toBe(true)
         yield* account("mallory").Deposit({ amount: 5 })
         expect(Option.getOrThrow(yield* Account.state("mallory")).state).toEqual({ balance: 5 })
       }).pipe(Effect.provide(Layer.provideMerge(Client.layer, Signing.layerHmac({ keys: [key] })), { local: true }))
     ))
+
+  it.effect("the same id is another message once its record is gone", () =>
+    program(Effect.gen(function*() {
+      const Counter = Actor.make("Counter", {
+        state: Schema.Number,
+        initialState: () => 0,
+        messages: [Task.make("Add", { success: Schema.Number, resultTimeToLive: 0 })]
+      })
+      yield* run(
+        Worker.layer({ tasks: Counter.tasks }).pipe(
+          Layer.provide(Counter.toLayer({
+            Add: (_, state) => Effect.andThen(state.update((n) => n + 1), state.get)
+          }))
+        )
+      )
+      const counter = yield* Counter.client
+      expect(yield* counter("a").Add(undefined, { id: "m" })).toBe(1)
+      yield* TestClock.adjust("3 minutes")
+      expect(yield* counter("a").Add(undefined, { id: "m" })).toBe(2)
+    })))
 
   it.effect("a job that was not sent to a key of the actor is discarded", () =>
     program(Effect.gen(function*() {

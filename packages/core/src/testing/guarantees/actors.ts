@@ -153,6 +153,23 @@ export const cases: ReadonlyArray<Case> = [
       })
   ),
 
+  define("a late write of a message that failed elsewhere changes nothing", (kit) =>
+    Effect.gen(function*() {
+      const ledger = Ledger.make(kit)
+      const gate = yield* Deferred.make<void>()
+      const late = Ledger.lateWrite(gate)
+      const victim = yield* Ledger.work(kit, ledger, Ledger.done, { store: late.store })
+      const client = yield* ledger.client
+      const asked = yield* Effect.forkChild(Effect.flip(client("a").Add("one")), { startImmediately: true })
+      yield* kit.until(late.sent, "the write of the first worker")
+      yield* victim.crash
+      yield* Ledger.work(kit, ledger, (run) => run.job === "one" ? Effect.fail("no") : Effect.void)
+      Check.equal(yield* kit.within(again, Fiber.join(asked), "the answer"), "no", "the answer")
+      yield* Deferred.succeed(gate, undefined)
+      yield* kit.elapse(200)
+      Check.equal(yield* kit.within(1_000, client("a").Read(), "the entries"), [], "the entries")
+    })),
+
   define("a message that was applied is never called poison", (kit) =>
     Effect.gen(function*() {
       const ledger = Ledger.make(kit)

@@ -8,7 +8,7 @@ import * as ActorEvents from "../../ActorEvents.ts"
 import type { Directive } from "../../ActorSupervision.ts"
 import * as DeadLetter from "../../DeadLetter.ts"
 import * as Check from "../Check.ts"
-import { type Case, define, type Kit } from "./kit.ts"
+import { type Case, define, type Kit, lease, reclaim } from "./kit.ts"
 import * as Ledger from "./ledger.ts"
 
 /** `dies` is a defect, `fails` a typed error; the second part of the text says how often. */
@@ -163,5 +163,29 @@ export const cases: ReadonlyArray<Case> = [
         Check.equal(yield* Ledger.entries(ledger, "a"), ["slow"], "the entries")
         Check.equal((yield* ledger.list()).items.map((one) => one.key), ["a"], "the keys that are listed")
       })
-  )
+  ),
+
+  define("a reset forgets no message that was applied, whenever it comes", (kit) =>
+    Effect.gen(function*() {
+      const ledger = Ledger.make(kit)
+      const victim = yield* Ledger.work(kit, ledger, Ledger.done)
+      const client = yield* ledger.client
+      yield* kit.within(1_000, client("a").Add("zero"), "the answer")
+      yield* victim.faults.stall((call) => call.operation === "settle")
+      // it has read the row, and writes it after the message was applied
+      yield* kit.faults.stall((call) => call.operation === "put")
+      const reset = yield* Effect.forkChild(ledger.reset("a"), { startImmediately: true })
+      yield* kit.elapse(100)
+      const asked = yield* Effect.forkChild(client("a").Add("one"), { startImmediately: true })
+      yield* kit.started("one")
+      yield* kit.elapse(100)
+      yield* kit.faults.heal
+      Check.equal(yield* kit.within(1_000, Fiber.join(reset), "the reset"), true, "the answer of reset")
+      Check.equal(yield* Ledger.entries(ledger, "a"), [], "the entries after the reset")
+      yield* victim.crash
+      yield* Ledger.work(kit, ledger, Ledger.done)
+      const limit = lease + reclaim + 1_000
+      Check.equal(yield* kit.within(limit, Fiber.join(asked), "the answer"), 2, "the answer of what was applied before")
+      Check.equal(yield* Ledger.entries(ledger, "a"), [], "the entries at the end")
+    }))
 ]

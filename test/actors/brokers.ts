@@ -3,8 +3,10 @@
  */
 import type { Transport } from "@troupe/core/Transport"
 import type { TransportError } from "@troupe/core/TransportError"
+import * as NatsTransport from "@troupe/transport-nats/NatsTransport"
 import * as RedisTransport from "@troupe/transport-redis/RedisTransport"
 import type * as Layer from "effect/Layer"
+import { startNats } from "../servers/nats.ts"
 import { startRedis } from "../servers/redis.ts"
 
 export interface Broker {
@@ -13,6 +15,7 @@ export interface Broker {
 }
 
 export const brokers = {
+  nats: { start: () => startNats(), layer: (url) => NatsTransport.layer({ servers: url }) },
   redis: { start: () => startRedis(), layer: (url) => RedisTransport.layer({ url }) }
 } satisfies Record<string, Broker>
 

@@ -1,0 +1,4 @@
+import { startNats } from "../servers/nats.ts"
+import { suite } from "./processes.ts"
+
+suite("nats", startNats)

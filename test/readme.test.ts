@@ -28,8 +28,10 @@ const pages = [
   "docs/getting-started.md",
   "docs/guarantees.md",
   "docs/migrating.md",
+  "docs/nats.md",
   "docs/redis.md",
   "docs/workflows.md",
+  "packages/transport-nats/README.md",
   "packages/transport-redis/README.md"
 ]
 

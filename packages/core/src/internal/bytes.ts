@@ -25,17 +25,18 @@ export const allocate = (size: number): Uint8Array => {
 
 const scratch = new Uint8Array(slabSize)
 
-/** Valid until the next call. */
-export const encodeBriefly = (text: string): Uint8Array =>
+/** UTF-8 of a text, followed by room for so many bytes. */
+export const encode = (text: string, room = 0): Uint8Array => {
+  const ascii = allocate(text.length + room)
+  const { read, written } = encoder.encodeInto(text, ascii)
+  // most texts are ASCII: nothing is copied, and no view of a part is made
+  if (read === text.length && written === text.length) return ascii
   // a UTF-16 unit takes three bytes at most
-  text.length * 3 > scratch.length
+  const encoded = text.length * 3 > scratch.length
     ? encoder.encode(text)
     : scratch.subarray(0, encoder.encodeInto(text, scratch).written)
-
-export const encode = (text: string): Uint8Array => {
-  const brief = encodeBriefly(text)
-  const bytes = allocate(brief.length)
-  bytes.set(brief)
+  const bytes = allocate(encoded.length + room)
+  bytes.set(encoded)
   return bytes
 }
 

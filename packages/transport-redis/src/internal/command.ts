@@ -9,9 +9,10 @@ import { Command } from "ioredis"
 export type Arg = string | Buffer
 
 export class BatchCommand extends Command {
-  /** The reply has Buffers for texts. */
-  constructor(name: string, args: Array<Arg>) {
-    super(name, args, { replyEncoding: null })
+  /** ioredis flattens the arguments, and so copies them. The reply has Buffers for texts. */
+  constructor(name: string, args: ReadonlyArray<Arg | ReadonlyArray<Arg>>) {
+    // it only reads them
+    super(name, args as Array<Arg>, { replyEncoding: null })
   }
 
   override toWritable(): Buffer {

@@ -355,12 +355,14 @@ export class Consumer {
     onReply: (reply: unknown) => void,
     onError: (error: TransportError) => void
   ): void {
+    // not a spread, which takes hundreds of arguments one by one
+    const prefixed: Array<Arg> = ["1", this.base]
     this.link.request({
       operation: `${operation} on queue "${this.options.queue}"`,
       queue: this.options.queue,
       command: "evalsha",
       script,
-      args: ["1", this.base, ...args],
+      args: prefixed.concat(args),
       repeatable: operation !== "settle",
       onReply,
       onError

@@ -207,15 +207,17 @@ export const encode = (keys: Keys, head: ReadonlyArray<string>, settlements: Rea
   const order: Array<Own> = []
   for (const [stream, group] of groups) {
     endRun(keys, group)
-    args.push(stream, String(group.settlements.length))
-    for (const settlement of group.settlements) {
-      args.push(settlement.delivery.entry)
-      order.push(settlement)
+    const { records, runs, settlements } = group
+    args.push(stream, String(settlements.length))
+    // by index: an iterator's steps are objects
+    for (let i = 0; i < settlements.length; i++) {
+      args.push(settlements[i]!.delivery.entry)
+      order.push(settlements[i]!)
     }
-    for (const settlement of group.settlements) args.push(settlement.delivery.envelope.id)
-    for (const record of group.records) args.push(record)
-    args.push(String(group.runs.length / 3))
-    for (const run of group.runs) args.push(run)
+    for (let i = 0; i < settlements.length; i++) args.push(settlements[i]!.delivery.envelope.id)
+    for (let i = 0; i < records.length; i++) args.push(records[i]!)
+    args.push(String(runs.length / 3))
+    for (let i = 0; i < runs.length; i++) args.push(runs[i]!)
   }
   for (const settlement of others) {
     addOther(keys, args, settlement)

@@ -3,12 +3,12 @@
  */
 import type { Delivery } from "@troupe/core/JobLog"
 import type { TransportError } from "@troupe/core/TransportError"
-import type { NonEmptyReadonlyArray } from "effect/Array"
+import * as Arr from "effect/Array"
 import type { HandOut } from "./handOut.ts"
 
 export interface Pull {
   readonly max: number
-  readonly resume: (deliveries: NonEmptyReadonlyArray<Delivery>) => void
+  readonly resume: (deliveries: Arr.NonEmptyReadonlyArray<Delivery>) => void
   readonly fail: (error: TransportError) => void
 }
 
@@ -78,8 +78,8 @@ export class Desk {
   }
 
   private serve(pull: Pull): void {
-    const [first, ...others] = this.ready.splice(0, Math.max(1, pull.max))
-    if (first !== undefined) pull.resume([first, ...others])
+    const served = this.ready.splice(0, Math.max(1, pull.max))
+    if (Arr.isReadonlyArrayNonEmpty(served)) pull.resume(served)
   }
 
   /** Whatever is here is unwanted. */

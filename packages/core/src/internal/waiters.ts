@@ -32,7 +32,8 @@ interface Entry {
   readonly key: string
   readonly queue: string
   readonly id: string
-  readonly resumes: Set<(answer: Answer) => void>
+  /** One, as a rule. */
+  readonly resumes: Array<(answer: Answer) => void>
 }
 
 export interface Waiters {
@@ -93,7 +94,8 @@ export const make = (options: {
 
   const resolve = (entry: Entry, answer: Answer) => {
     forget(entry)
-    for (const resume of entry.resumes) resume(answer)
+    // a copy: one that goes on may interrupt another
+    for (const resume of entry.resumes.slice()) resume(answer)
   }
 
   const receive = (pushed: ReadonlyArray<JobRecord.JobRecord>) => {
@@ -222,9 +224,9 @@ export const make = (options: {
       if (pushed !== undefined && stamp !== undefined && pushed.at > stamp) {
         return resume(Exit.succeed(pushed.record))
       }
-      const entry = waiting.get(key) ?? { key, queue, id, resumes: new Set() }
+      const entry = waiting.get(key) ?? { key, queue, id, resumes: [] }
       waiting.set(key, entry)
-      entry.resumes.add(resume)
+      entry.resumes.push(resume)
       if (stamp === undefined || stamp < reliableFrom) {
         // all first reads of one turn travel together
         if (firstReads.size === 0) fork(Effect.andThen(Effect.yieldNow, readFirst))
@@ -235,8 +237,9 @@ export const make = (options: {
         fork(Effect.forkIn(reread, options.scope, { startImmediately: true }))
       }
       return Effect.sync(() => {
-        entry.resumes.delete(resume)
-        if (entry.resumes.size === 0) forget(entry)
+        const index = entry.resumes.indexOf(resume)
+        if (index >= 0) entry.resumes.splice(index, 1)
+        if (entry.resumes.length === 0) forget(entry)
       })
     })
 

@@ -13,7 +13,8 @@ let server: RedisServer
 let proxy: Proxy
 let admin: Redis
 beforeEach(async () => {
-  server = await startRedis(["--appendonly", "yes", "--appendfsync", "everysec"])
+  // with everysec Redis may answer before it writes, while the disk is busy
+  server = await startRedis(["--appendonly", "yes", "--appendfsync", "always"])
   proxy = await startProxy(server.port)
   admin = new Redis(server.url)
   admin.on("error", () => {})

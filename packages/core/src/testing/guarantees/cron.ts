@@ -250,7 +250,9 @@ export const cases: ReadonlyArray<Case> = [
       yield* healthy.stop
       yield* kit.elapse(every)
       insistOnEach(runs.map(({ tick }) => tick), "ticks that ran")
-      Check.equal(Option.getOrThrow(yield* CronJob.get(name)).count, runs.length, "ticks counted")
+      // who stops between the enqueue and the cursor leaves the count to the next
+      const { count } = Option.getOrThrow(yield* CronJob.get(name))
+      Check.between(count, runs.length - 1, runs.length, "ticks counted")
     })),
 
   define(

@@ -13,7 +13,7 @@ import * as Check from "../Check.ts"
 import * as Faults from "../Faults.ts"
 import { type Case, define, type Kit } from "./kit.ts"
 
-const ttl = 1_200
+const ttl = 2_500
 
 /** How soon a release that is announced reaches those who wait, ms. */
 const soon = 500

@@ -15,7 +15,7 @@ const transport = Layer.unwrap(
   Effect.promise(async () => RedisTransport.layer({ url: (await (server ??= startRedis())).url }))
 )
 
-const jobs = 20_000
+const jobs = 40_000
 
 const plain: Throughput = {
   _tag: "Throughput",

@@ -63,7 +63,7 @@ describe("Simulation of JetStream", () => {
   for (const [name, bug] of Object.entries(bugs)) {
     it(`catches: ${name}`, async () => {
       for (let seed = 1; seed <= bug.within; seed++) {
-        const { violations } = await simulate(seed, bug)
+        const { violations } = await simulate(seed, { ...bug, patience: 90_000 })
         const shown = violations.find((violation) => bug.shows.includes(violation.kind))
         if (shown === undefined) continue
         console.log(`"${name}" is caught by seed ${seed}: ${Invariants.format([shown])}`)

@@ -82,15 +82,6 @@ export const bugs: Readonly<Record<string, Bug>> = {
       }
     }
   },
-  "jobs published without a message id and without an expected sequence": {
-    shows: ["JobOverlap", "StartAfterEnd", "WrongAttempt"],
-    within: 40,
-    atPort: changing((message) =>
-      message.subject.startsWith("sim.w.") && message.messageId !== undefined
-        ? { ...message, messageId: undefined, expected: undefined }
-        : message
-    )
-  },
   "a token for every job of a key": {
     shows: ["LostLease", "KeyOverlap", "KeyOrder", "JobOverlap"],
     within: 40,

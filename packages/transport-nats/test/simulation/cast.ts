@@ -25,6 +25,8 @@ import type { Recorder } from "./recorder.ts"
 
 /** A bug to see whether it is caught. */
 export interface Plant {
+  /** ms of virtual time after which a history that does not come to rest is broken. Default: 10 minutes. */
+  readonly patience?: number
   readonly atPort?: (streams: Streams) => Streams
 }
 

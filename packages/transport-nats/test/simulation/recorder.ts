@@ -273,6 +273,14 @@ export class Recorder {
     this.world.trace("client", `is told ${id}: ${record.state}`)
   }
 
+  /** `since`: when the look began. */
+  observed(one: Invariants.Observation, since: number): void {
+    // its time is that of the end of the look: a record may have come in between
+    const endedAt = this.endedAt.get(nameOf(one.queue, one.id)) ?? -Infinity
+    if (one.record === undefined && endedAt >= since) return
+    this.history.observations.push(one)
+  }
+
   get jobs(): Iterable<Invariants.Sent> {
     return this.newest.values()
   }

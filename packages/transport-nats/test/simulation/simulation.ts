@@ -31,15 +31,13 @@ export interface Report {
   readonly lasted: number
 }
 
-/** ms of virtual time after which a history that does not come to rest is broken. */
-const patience = 600_000
-
 class Simulation {
   readonly world: World
   readonly recorder: Recorder
   private readonly plan: Plans.Plan
   private readonly faults: ReadonlyArray<Faults.Fault>
   private readonly random: Prng
+  private readonly patience: number
   private readonly stage: Stage
   private readonly clients: Array<ClientActor> = []
   private readonly workers: Array<WorkerActor> = []
@@ -54,6 +52,7 @@ class Simulation {
 
   constructor(seed: number, plant: Plant) {
     const random = new Prng(`seed ${seed}`)
+    this.patience = plant.patience ?? 600_000
     this.random = random.fork("play")
     this.plan = Plans.make(random.fork("plan"))
     this.faults = Faults.draw(random.fork("server"), this.plan.duration)
@@ -86,14 +85,14 @@ class Simulation {
     }
     this.world.after(this.plan.duration, () => this.heal())
     this.observeSometimes()
-    const deadline = this.world.startedAt + this.plan.duration + patience
+    const deadline = this.world.startedAt + this.plan.duration + this.patience
     await this.world.run(() => this.quiet || this.world.now > deadline)
     let last = false
     this.look(Invariants.observe, () =>
       this.look(Invariants.observeListings, () => {
         last = true
       }))
-    const lookUntil = this.world.now + patience
+    const lookUntil = this.world.now + this.patience
     await this.world.run(() => last || this.world.now > lookUntil)
     for (const { process } of [...this.clients, ...this.workers, this.observer]) process.kill()
   }
@@ -180,7 +179,12 @@ class Simulation {
     this.stage.network = Faults.heal(this.stage.network)
     for (const { wire } of [...this.clients, ...this.workers]) wire.heal()
     for (const resume of this.onHealed) resume()
-    for (const queue of ["a", "b"]) this.observer.run(Effect.ignore(JobQueue.resume(queue)))
+    // a pause that was on its way is repeated for so long
+    for (const later of [0, 12_000]) {
+      this.world.after(later, () => {
+        for (const queue of ["a", "b"]) this.observer.run(Effect.ignore(JobQueue.resume(queue)))
+      })
+    }
     // a new version that knows every task
     for (const worker of this.workers) if (!worker.complete) worker.stop(false)
     this.watchForQuiet()
@@ -190,9 +194,10 @@ class Simulation {
     observe: typeof Invariants.observe,
     then: (seen: ReadonlyArray<Invariants.Observation>) => void
   ): void {
+    const { now } = this.world
     this.observer.run(Effect.suspend(() => observe([...this.recorder.jobs])), (exit) => {
       if (Exit.isFailure(exit)) this.world.trace("observer", `sees nothing: ${String(exit.cause)}`)
-      else for (const one of exit.value) this.recorder.history.observations.push(one)
+      else for (const one of exit.value) this.recorder.observed(one, now)
       then(Exit.isSuccess(exit) ? exit.value : [])
     })
   }

@@ -13,6 +13,7 @@ import * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
 import type { Scope } from "effect/Scope"
 import { cancelTopic } from "./Bus.ts"
+import * as Confirm from "./internal/worker/confirm.ts"
 import * as Heartbeat from "./internal/worker/heartbeat.ts"
 import type { Held } from "./internal/worker/held.ts"
 import * as Pump from "./internal/worker/pump.ts"
@@ -20,7 +21,6 @@ import { monotonic, type RegisteredTask, type Settings } from "./internal/worker
 import * as Settler from "./internal/worker/settler.ts"
 import * as Suspects from "./internal/worker/suspects.ts"
 import * as Writer from "./internal/worker/writer.ts"
-import type { Delivery } from "./JobLog.ts"
 import { records } from "./Store.ts"
 import type { TransportError } from "./TransportError.ts"
 
@@ -91,13 +91,6 @@ export const make = Effect.fnUntraced(function*(
       return Effect.sync(() => observers.delete(observer))
     })
 
-  const extendOne = (delivery: Delivery) =>
-    subscription.extend([delivery]).pipe(
-      Effect.retry(lookupBackoff),
-      Effect.orDie,
-      Effect.map((ours) => ours.length === 1)
-    )
-
   /** Looks for records until it got an answer, or until the jobs are no longer waiting here. */
   const check = (unchecked: ReadonlyArray<Held>, onFree: (one: Held) => void) => {
     const lookup = Effect.suspend(() => {
@@ -127,7 +120,7 @@ export const make = Effect.fnUntraced(function*(
     writer: Writer.make(settings, queue),
     settler,
     suspects,
-    extendOne,
+    extendOne: Confirm.make(settings, subscription),
     check,
     judge,
     onProgress

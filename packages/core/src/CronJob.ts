@@ -11,6 +11,7 @@ import * as Arr from "effect/Array"
 import * as DateTime from "effect/DateTime"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Base64 from "effect/encoding/Base64"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
@@ -99,7 +100,7 @@ const describe = (
       ...(priority === undefined ? {} : { priority }),
       ...(headers === undefined ? {} : { headers }),
       ...(key === undefined || !isFixed ? {} : { key }),
-      ...(isFixed ? { payload: { contentType, base64: Buffer.from(body).toString("base64") } } : {})
+      ...(isFixed ? { payload: { contentType, base64: Base64.encode(body) } } : {})
     }
   }
 }

@@ -2,6 +2,8 @@
  * A job as one scheduler knows it.
  */
 import type * as Effect from "effect/Effect"
+import * as Base64 from "effect/encoding/Base64"
+import * as Result from "effect/Result"
 import type { EnqueueError } from "../../EnqueueError.ts"
 import type { NewJob } from "../../EnqueueOptions.ts"
 import { type Ticket, toHeaders } from "../cronHeader.ts"
@@ -58,8 +60,10 @@ export const ticketOf = (
 export const storedJob = ({ what }: Definition): NewJob | undefined => {
   if (what._tag !== "Task" || what.payload === undefined) return undefined
   const { headers, key, payload, priority, queue, task } = what
-  const body = new Uint8Array(Buffer.from(payload.base64, "base64"))
-  return { task, queue, body, contentType: payload.contentType, priority, headers, key }
+  const body = Base64.decode(payload.base64)
+  // what is no base64 was not written by us
+  if (Result.isFailure(body)) return undefined
+  return { task, queue, body: body.success, contentType: payload.contentType, priority, headers, key }
 }
 
 /** Makes a job a run: its id says which, so that it is enqueued once however many schedulers there are. */

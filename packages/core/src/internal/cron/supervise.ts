@@ -5,6 +5,7 @@
 import * as Cause from "effect/Cause"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
+import * as Base64 from "effect/encoding/Base64"
 import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
@@ -72,7 +73,7 @@ const mostMessage = 1_024
 
 const valueOf = (encoded: Encoded | undefined): Schema.Json | undefined => {
   if (encoded === undefined || encoded.bytes.length === 0 || encoded.bytes.length > mostValue) return undefined
-  if (encoded.contentType !== "application/json") return { base64: Buffer.from(encoded.bytes).toString("base64") }
+  if (encoded.contentType !== "application/json") return { base64: Base64.encode(encoded.bytes) }
   try {
     return JSON.parse(new TextDecoder().decode(encoded.bytes))
   } catch {

@@ -112,7 +112,7 @@ const pulling = ({ name, streams }: Rig) =>
         again = () => {}
         puller.cancel()
         yield* Effect.sleep(50)
-        expect(events.at(-1)).toEqual({ _tag: "End" })
+        expect(events.at(-1)).toEqual({ _tag: "End", mayHaveLost: true })
         return messages()
       })
     return { puller, events, take }

@@ -75,7 +75,7 @@ export class Bucket {
     }))
   )
 
-  /** A message may have been lost with the connection. */
+  /** Due times may have been lost on their way: with the connection, or while this process stood still. */
   private reload(): void {
     this.isStale = true
     this.changed.openUnsafe()
@@ -114,6 +114,7 @@ export class Bucket {
 
   private onEvent(event: PullEvent): void {
     if (event._tag === "End") {
+      if (event.mayHaveLost) this.reload()
       this.puller?.request({ batch: loading, wait: true })
       return
     }

@@ -90,7 +90,7 @@ class Pulls implements Puller {
 
   cancel(): void {
     this.drop()
-    this.end()
+    this.end(true)
   }
 
   private open(): void {
@@ -117,7 +117,7 @@ class Pulls implements Puller {
     if (message.data.length > 0 || code === 0) {
       this.silentUntil = this.link.now() + this.patience
       this.onEvent({ _tag: "Message", message: Message.pulled(message) })
-      if (this.missing > 0 && --this.missing === 0) this.onEvent({ _tag: "End" })
+      if (this.missing > 0 && --this.missing === 0) this.onEvent({ _tag: "End", mayHaveLost: false })
       return
     }
     // a sign of life
@@ -128,13 +128,13 @@ class Pulls implements Puller {
     const isFull = code === 409 && /MaxBytes|Batch Completed/i.test(message.headers?.description ?? "")
     // nobody there or a refusal: not again at once
     if (code === 503 || (code === 409 && !isFull)) this.silentUntil = this.link.now() + pause
-    else this.end()
+    else this.end(false)
   }
 
-  private end(): void {
+  private end(mayHaveLost: boolean): void {
     if (this.missing === 0) return
     this.missing = 0
-    this.onEvent({ _tag: "End" })
+    this.onEvent({ _tag: "End", mayHaveLost })
   }
 
   /**
@@ -154,7 +154,7 @@ class Pulls implements Puller {
   /** The server forgot the request with the connection, or never heard of it. */
   private readonly lost = (): void => {
     this.drop()
-    this.end()
+    this.end(true)
   }
 
   readonly watching: Effect.Effect<never> = Effect.forever(

@@ -86,11 +86,11 @@ export class Rows {
 export type Standing =
   | { readonly _tag: "current"; readonly sequence: number; readonly row: Row.Live | undefined }
   | { readonly _tag: "passed"; readonly row: Row.Live }
-  | { readonly _tag: "over"; readonly row: Row.Ended | undefined }
+  | { readonly _tag: "over"; readonly row: Row.Ended }
 
 export const standing = ({ row, sequence }: Row.Found, auth: number): Standing => {
-  // what was sent without a row has none until it ends or goes on
-  if (row === undefined) return auth === 0 ? { _tag: "current", sequence, row } : { _tag: "over", row }
+  // sent without one, or its sender gave up the claim while somebody else let the job in: it has not ended
+  if (row === undefined) return { _tag: "current", sequence, row }
   if (row._tag === "Ended") return { _tag: "over", row }
   return row.auth === auth ? { _tag: "current", sequence, row } : { _tag: "passed", row }
 }

@@ -75,7 +75,7 @@ const claim = Effect.fnUntraced(function*(
     })
     const found = yield* rows.read(names, lost.map(({ id }) => id))
     const again: Array<Incoming> = []
-    const unfinished: Array<Row.Live> = []
+    const unfinished: Array<{ readonly one: Incoming; readonly row: Row.Live }> = []
     lost.forEach((one, index) => {
       const { row, sequence } = found[index]!
       if (row === undefined || (row._tag === "Ended" && replaces)) {
@@ -86,15 +86,19 @@ const claim = Effect.fnUntraced(function*(
       } else if (row.nonce === one.nonce) {
         one.auth = row.auth
       } else {
-        one.answer = "duplicate"
-        unfinished.push(row)
+        unfinished.push({ one, row })
       }
     })
     // its writer may be gone: what it was told or not, the job that stands is there when we answer
-    yield* publisher.publishAll(names, unfinished.map(Publications.ofRow))
+    const errors = yield* publisher.publish(names, unfinished.map(({ row }) => Publications.ofRow(row)))
+    for (const [index, { one }] of unfinished.entries()) one.answer = errors[index] ?? "duplicate"
     open = again
   }
 })
+
+/** A claim without a job would answer `duplicate` to whoever tries again. */
+const giveUp = ({ rows }: Context, names: Names.QueueNames, { auth, id }: Incoming): Effect.Effect<void> =>
+  Effect.ignore(rows.remove(names, id, auth))
 
 const publish = Effect.fnUntraced(function*(
   context: Context,
@@ -105,8 +109,7 @@ const publish = Effect.fnUntraced(function*(
   for (const [index, one] of jobs.entries()) {
     const error = errors[index]
     one.answer = error ?? "sent"
-    // a claim without a job would answer `duplicate` to whoever tries again
-    if (error !== undefined && one.auth > 0) yield* Effect.ignore(context.rows.remove(names, one.id, one.auth))
+    if (error !== undefined && one.auth > 0) yield* giveUp(context, names, one)
   }
 })
 
@@ -152,9 +155,11 @@ export const send = Effect.fnUntraced(function*(
   // an error concerns the jobs of one queue
   const send = ([queue, list]: [string, Array<Incoming>]) =>
     Effect.catch(sendTo(context, queue, list, generated, replaces), (error) =>
-      Effect.sync(() => {
+      Effect.suspend(() => {
         context.queues.doubt(queue)
+        const claimed = list.filter(({ answer, auth }) => answer === undefined && auth > 0)
         for (const one of list) one.answer ??= error
+        return Effect.forEach(claimed, (one) => giveUp(context, context.queues.names(queue), one), { discard: true })
       }))
   if (byQueue.size === 1) { for (const one of byQueue) yield* send(one) }
   else yield* Effect.forEach(byQueue, send, { concurrency: "unbounded", discard: true })

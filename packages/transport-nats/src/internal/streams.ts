@@ -111,7 +111,11 @@ export interface ConsumerInfo {
  */
 export type PullEvent =
   | { readonly _tag: "Message"; readonly message: Delivered }
-  | { readonly _tag: "End" }
+  | {
+    readonly _tag: "End"
+    /** Messages may have been sent that never came: they come again after the consumer's `ackWait`. */
+    readonly mayHaveLost: boolean
+  }
 
 /** One request at a time: the next one after `End`. */
 export interface Puller {

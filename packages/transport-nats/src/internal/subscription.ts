@@ -176,7 +176,7 @@ class Consumer {
       if (state._tag === "current") return this.accept(message, state.row)
       if (state._tag === "passed") passed.push(Publications.ofRow(state.row))
       // whoever buried it may not have come to write the letter
-      if (state._tag === "over" && state.row?.letter !== undefined) {
+      if (state._tag === "over" && state.row.letter !== undefined) {
         letters.push({ subject: Names.letter(names, parsed[index]!.id), bytes: state.row.letter })
       }
       over.push(message.reply)

@@ -36,26 +36,26 @@ interface Road {
 export class Pull {
   drop: () => void = () => {}
   private readonly road: Road
-  private readonly onEnd: () => void
+  private readonly onEnd: (mayHaveLost: boolean) => void
   private open = true
 
-  constructor(road: Road, onEnd: () => void) {
+  constructor(road: Road, onEnd: (mayHaveLost: boolean) => void) {
     this.road = road
     this.onEnd = onEnd
     road.pulls.add(this)
   }
 
-  finish(): void {
+  finish(mayHaveLost: boolean): void {
     if (!this.open) return
     this.open = false
     this.road.pulls.delete(this)
-    this.onEnd()
+    this.onEnd(mayHaveLost)
   }
 
   /** The client notices some time later. */
   lose(): void {
     this.drop()
-    this.road.after(this.road.silence, () => this.finish())
+    this.road.after(this.road.silence, () => this.finish(true))
   }
 }
 
@@ -84,9 +84,9 @@ export class Puller implements Port.Puller {
 
   request({ batch, wait }: { readonly batch: number; readonly wait: boolean }): void {
     if (this.pull !== undefined) throw new Error("a request is under way")
-    const pull = new Pull(this.road, () => {
+    const pull = new Pull(this.road, (mayHaveLost) => {
       if (this.pull === pull) this.pull = undefined
-      this.process.post(() => this.onEvent({ _tag: "End" }))
+      this.process.post(() => this.onEvent({ _tag: "End", mayHaveLost }))
     })
     this.pull = pull
     let left = batch
@@ -101,12 +101,16 @@ export class Puller implements Port.Puller {
         onMessage: (handedOut) => {
           const last = --left === 0
           this.road.arrive((waited) => {
-            // a process that stood still drops what waited for it: nobody knows for how long
             if (waited < standstill) this.onEvent({ _tag: "Message", message: deliveredOf(handedOut) })
-            if (last) pull.finish()
+            else {
+              // a process that stood still drops what waited for it: nobody knows for how long
+              pull.drop()
+              pull.finish(true)
+            }
+            if (last) pull.finish(false)
           })
         },
-        onEnd: () => this.road.arrive(() => pull.finish())
+        onEnd: () => this.road.arrive(() => pull.finish(false))
       })
     })
     // lost on the way, or nobody there: signs of life stay away
@@ -116,7 +120,7 @@ export class Puller implements Port.Puller {
       const found = this.road.consumer(this.stream, this.consumer)
       if (wait && arrived && found?.waits(pull.drop) === true) return this.road.after(silence, look)
       pull.drop()
-      pull.finish()
+      pull.finish(true)
     }
     this.road.after(silence, look)
   }
@@ -125,7 +129,7 @@ export class Puller implements Port.Puller {
     const { pull } = this
     if (pull === undefined) return
     this.road.request(() => pull.drop())
-    pull.finish()
+    pull.finish(true)
   }
 
   close(): void {

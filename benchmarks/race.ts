@@ -8,6 +8,7 @@ import type { Claim, Lap, Race, Suite } from "./scenario.ts"
 
 export interface Raced {
   readonly race: Race
+  readonly jobs: number
   /** By entrant, round by round. */
   readonly laps: ReadonlyMap<string, ReadonlyArray<Lap>>
   readonly judged: boolean
@@ -20,7 +21,7 @@ const lapOf = async (runner: Runner): Promise<Lap> => {
 }
 
 export const run = async (suite: Suite, race: Race, quick: boolean): Promise<Raced> => {
-  const { measured, warmUp } = quick ? { measured: 1, warmUp: 0 } : race.rounds ?? { measured: 5, warmUp: 1 }
+  const { measured, warmUp } = quick ? { measured: 1, warmUp: 0 } : race.rounds ?? { measured: 5, warmUp: 2 }
   const jobs = quick ? Math.ceil(race.jobs / 10) : race.jobs
   const laps = new Map<string, Array<Lap>>()
   const runners = race.entrants.map((entrant, index) => {
@@ -28,7 +29,7 @@ export const run = async (suite: Suite, race: Race, quick: boolean): Promise<Rac
     laps.set(entrant.name, own)
     return { own, runner: start(suite.name, suite.scenarios.indexOf(race), jobs, index) }
   })
-  const raced: Raced = { race, laps, judged: !quick }
+  const raced: Raced = { race, jobs, laps, judged: !quick }
   const take = async (rounds: number, keep: boolean) => {
     for (let round = 0; round < rounds; round++) {
       for (const { own, runner } of runners) {
@@ -94,7 +95,7 @@ export const raceTable = (raced: Raced): string => {
   })
   const head = ["system", first ?? "", "min – max", ...others]
   return [
-    `${race.name} · ${whole(race.jobs)} jobs, ${[...laps.values()][0]?.length ?? 0} rounds`,
+    `${race.name} · ${whole(raced.jobs)} jobs, ${[...laps.values()][0]?.length ?? 0} rounds`,
     table(head, cells),
     ...race.claims.map((claim) => `  ${claimLine(raced, claim)}`)
   ].join("\n")

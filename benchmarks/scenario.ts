@@ -40,7 +40,7 @@ export interface Race {
   /** Each has a process of its own. */
   readonly entrants: ReadonlyArray<Entrant>
   readonly claims: ReadonlyArray<Claim>
-  /** Measured rounds and those before them that warm up. Default: 5 and 1. */
+  /** Measured rounds and those before them that warm up. Default: 5 and 2. */
   readonly rounds?: { readonly measured: number; readonly warmUp: number } | undefined
 }
 

@@ -76,7 +76,8 @@ const whenBusy = (callback: (child: Program) => void) => {
 
 describe("npm start -- --transport redis --workers 3", { timeout: 300_000 }, () => {
   it("loses nothing when a worker is killed, and counts truly", async () => {
-    const { code, stderr, stdout } = await start(folder)
+    // few at once: the producer must not come too late to kill anybody on a busy machine
+    const { code, stderr, stdout } = await start(folder, ["--concurrency", "3"])
     // a busy machine stalls workers, and they say so
     expect(code, stderr).toBe(0)
     expect(parse(stdout)).toEqual({ ...count(folder), retried: 0 })
@@ -86,9 +87,9 @@ describe("npm start -- --transport redis --workers 3", { timeout: 300_000 }, () 
     expect(left).toBeLessThanOrEqual(jobs / 2)
     const account = parseAccount(stdout)
     expect(account).toMatchObject({ accepted: jobs, finished: jobs, lost: 0 })
-    // it held what it ran and what it had fetched ahead, 32 of each queue at most
+    // it held what it ran and what it had fetched ahead, 6 of each queue at most
     expect(account.recovered).toBeGreaterThan(0)
-    expect(account.recovered).toBeLessThanOrEqual(64)
+    expect(account.recovered).toBeLessThanOrEqual(12)
     expect(account.repeated).toBeLessThanOrEqual(account.recovered!)
     // its lease of 2 seconds had to run out first, up to one heartbeat of it was over
     expect(account.recoveryTime).toBeGreaterThan(1)

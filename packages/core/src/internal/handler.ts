@@ -45,6 +45,14 @@ export class Ended {
   }
 }
 
+/** The run is not to happen. Its job ends as cancelled. */
+export class Skipped {
+  readonly reason: string
+  constructor(reason: string) {
+    this.reason = reason
+  }
+}
+
 interface Definition {
   readonly _tag: string
   readonly payloadSchema: Schema.Top

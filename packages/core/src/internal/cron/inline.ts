@@ -7,12 +7,13 @@ import * as Fiber from "effect/Fiber"
 import * as Schema from "effect/Schema"
 import type { Transport } from "../../Transport.ts"
 import type { Ticket } from "../cronHeader.ts"
+import { Skipped } from "../handler.ts"
 import { encodeJson } from "../json.ts"
 import { describe } from "../worker/outcome.ts"
 import { StopNow } from "../worker/stopNow.ts"
 import type { BrokerClock } from "./brokerClock.ts"
 import * as Runs from "./runs.ts"
-import { type Encoded, Skipped, supervise } from "./supervise.ts"
+import { type Encoded, supervise } from "./supervise.ts"
 
 /** The effect took longer than its timeout. */
 export class TimedOut extends Schema.TaggedError<TimedOut>()("TimedOut", { timeout: Schema.Number }) {

@@ -9,7 +9,7 @@ import * as Base64 from "effect/encoding/Base64"
 import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
-import * as Schema from "effect/Schema"
+import type * as Schema from "effect/Schema"
 import * as Scope from "effect/Scope"
 import { Current } from "../../CronRun.ts"
 import { Snooze } from "../../Execution.ts"
@@ -17,12 +17,10 @@ import { LockLost } from "../../Lock.ts"
 import type { Transport } from "../../Transport.ts"
 import type { TransportError } from "../../TransportError.ts"
 import type { Ticket } from "../cronHeader.ts"
+import { Skipped } from "../handler.ts"
 import * as Hold from "../lock/hold.ts"
 import * as Take from "../lock/take.ts"
 import * as Runs from "./runs.ts"
-
-/** The run is not to happen. Its job ends as cancelled. */
-export class Skipped extends Schema.TaggedError<Skipped>()("Skipped", { reason: Schema.String }) {}
 
 /** What an execution came to, encoded. */
 export interface Encoded {
@@ -169,7 +167,7 @@ export const supervise = <A, E>(options: Options<A, E>): Effect.Effect<A, E | Sk
         ...(row ?? fresh(now())),
         end: { status: "SKIPPED", at: now(), reason: "Overlap", message }
       }))),
-      Effect.fail(new Skipped({ reason: `skipped: ${message}` }))
+      Effect.fail(new Skipped(`skipped: ${message}`))
     )
   }
 

@@ -142,6 +142,26 @@ describe("publish", () => {
       expect(replaced._tag).toBe("Stored")
     }))
 
+  both("takes what is removed as removed, once or twice, acknowledged or never there", (rig) =>
+    Effect.gen(function*() {
+      yield* work(rig)
+      const sequences: Array<number> = []
+      for (const word of ["a", "b", "c"]) {
+        const answer = yield* publish(rig, word, word)
+        sequences.push("sequence" in answer ? answer.sequence : -1)
+      }
+      const [a, b, c] = sequences as [number, number, number]
+      // between two that stay
+      yield* rig.streams.remove(rig.name, [b, b])
+      yield* rig.streams.remove(rig.name, [b])
+      const { take } = yield* pulling(rig)
+      const [first] = yield* take(500)
+      yield* rig.streams.acknowledge([first!.reply], { _tag: "Done" })
+      yield* rig.streams.remove(rig.name, [a, c, c, c + 1_000])
+      expect((yield* publish(rig, "b", "again", { expected: 0 }))._tag).toBe("Stored")
+      yield* rig.streams.remove(rig.name, sequences)
+    }))
+
   both("forgets the message ids of what is gone when the server is killed", (rig) =>
     Effect.gen(function*() {
       yield* work(rig)

@@ -24,7 +24,8 @@ const kinds: ReadonlyMap<number, Kind> = new Map([
   [10059, "noStream"],
   [10014, "noConsumer"],
   [10037, "noMessage"],
-  // a sequence that cannot be deleted: it is not there
+  // a sequence that cannot be deleted: it never was there, or is gone
+  [10043, "noMessage"],
   [10057, "noMessage"],
   // no leader, no peer, not up yet
   [10008, "passing"],

@@ -19,8 +19,8 @@ import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
 import type { Scope } from "effect/Scope"
 import { afterAll, beforeAll, expect, test } from "vitest"
-import { type NatsServer, startNats } from "./servers/nats.ts"
-import { type RedisServer, startRedis } from "./servers/redis.ts"
+import { type NatsServer, startNats } from "../servers/nats.ts"
+import { type RedisServer, startRedis } from "../servers/redis.ts"
 
 let redis: RedisServer
 let nats: NatsServer

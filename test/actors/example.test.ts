@@ -4,7 +4,7 @@ import { join, resolve } from "node:path"
 import { promisify } from "node:util"
 import { expect, test } from "vitest"
 
-const folder = join(resolve(import.meta.dirname, ".."), "examples/bank")
+const folder = join(resolve(import.meta.dirname, "../.."), "examples/bank")
 
 test("the bank prints what its README says", async () => {
   const { stderr, stdout } = await promisify(execFile)(process.execPath, [join(folder, "main.ts")])

@@ -1,7 +1,13 @@
 /**
  * Pulls the jobs of one queue for one worker.
  */
-import type { Delivery, Settlement, SubscribeOptions, Subscription } from "@troupe/core/JobLog"
+import {
+  checkSettlement,
+  type Delivery,
+  type Settlement,
+  type SubscribeOptions,
+  type Subscription
+} from "@troupe/core/JobLog"
 import type { TransportError } from "@troupe/core/TransportError"
 import type { NonEmptyReadonlyArray } from "effect/Array"
 import * as Clock from "effect/Clock"
@@ -22,7 +28,6 @@ import { Recent } from "./recent.ts"
 import * as Register from "./register.ts"
 import { standing } from "./rows.ts"
 import { settle } from "./settle.ts"
-import { checkSettlement } from "./settlement.ts"
 import type { Delivered, Publish, PullEvent } from "./streams.ts"
 import * as Sweep from "./sweep.ts"
 

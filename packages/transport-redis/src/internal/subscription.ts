@@ -1,7 +1,7 @@
 /**
  * Opens and closes subscriptions, and keeps them alive.
  */
-import type { Delivery, SubscribeOptions, Subscription } from "@troupe/core/JobLog"
+import { checkSettlement, type Delivery, type SubscribeOptions, type Subscription } from "@troupe/core/JobLog"
 import type { TransportError } from "@troupe/core/TransportError"
 import type { NonEmptyReadonlyArray } from "effect/Array"
 import * as Effect from "effect/Effect"
@@ -16,7 +16,6 @@ import * as Keys from "./keys.ts"
 import type { Arg, Link } from "./link.ts"
 import * as Register from "./register.ts"
 import type { Script } from "./script.ts"
-import { checkSettlement } from "./settlement.ts"
 import { unblock } from "./unblock.ts"
 
 /** What a subscription needs of the transport. */

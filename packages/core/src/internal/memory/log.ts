@@ -7,18 +7,19 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type { Scope } from "effect/Scope"
 import type { Envelope } from "../../Envelope.ts"
-import type {
-  Delivery,
-  JobLog,
-  LocatedJob,
-  Place,
-  QueueStats,
-  Redrive,
-  Redriven,
-  Settled,
-  Settlement,
-  SubscribeOptions,
-  Subscription
+import {
+  checkSettlement,
+  type Delivery,
+  type JobLog,
+  type LocatedJob,
+  type Place,
+  type QueueStats,
+  type Redrive,
+  type Redriven,
+  type Settled,
+  type Settlement,
+  type SubscribeOptions,
+  type Subscription
 } from "../../JobLog.ts"
 import type { JobRecord } from "../../JobRecord.ts"
 import { Refused, TransportError } from "../../TransportError.ts"
@@ -174,7 +175,7 @@ const settle = (
   settlements: NonEmptyReadonlyArray<Settlement>
 ): Effect.Effect<ReadonlyArray<Settled>, TransportError> => {
   for (const settlement of settlements) {
-    const mismatch = findMismatch(settlement)
+    const mismatch = checkSettlement(settlement)
     if (mismatch !== undefined) {
       return refused(`${settlement._tag} of job "${settlement.delivery.envelope.id}"`, mismatch)
     }
@@ -208,21 +209,6 @@ const apply = (queue: Queue, job: Job, settlement: Settlement, now: number): voi
     case "Drop":
       return queue.remove(job)
   }
-}
-
-/** What is wrong with a settlement whatever became of the job. */
-const findMismatch = (settlement: Settlement): string | undefined => {
-  const envelope = settlement.delivery.envelope
-  if (settlement._tag === "Drop") return undefined
-  const target = settlement._tag === "Forward" ? settlement.successor : settlement.record
-  if (target.id !== envelope.id || target.queue !== envelope.queue) {
-    return `it names job "${target.id}" of queue "${target.queue}"`
-  }
-  if (settlement._tag !== "Forward") return undefined
-  if (settlement.successor.revision !== envelope.revision + 1) {
-    return `revision ${settlement.successor.revision} does not follow revision ${envelope.revision}`
-  }
-  return settlement.successor.key === envelope.key ? undefined : "a successor cannot change the key"
 }
 
 // --- administration ---

@@ -20,12 +20,14 @@ import * as Pump from "./internal/worker/pump.ts"
 import { monotonic, type RegisteredTask, type Settings } from "./internal/worker/settings.ts"
 import * as Settler from "./internal/worker/settler.ts"
 import * as Suspects from "./internal/worker/suspects.ts"
+import * as Vitals from "./internal/worker/vitals.ts"
 import * as Writer from "./internal/worker/writer.ts"
 import { records } from "./Store.ts"
 import type { TransportError } from "./TransportError.ts"
 
 export interface Supervisor {
   readonly queue: string
+  readonly vitals: Vitals.Vitals
   /** Jobs whose handler runs now. */
   readonly running: () => number
   /** Jobs in hand: waiting for a slot, running or not yet settled. */
@@ -65,6 +67,7 @@ export const make = Effect.fnUntraced(function*(
   suspects: Suspects.Suspects
 ): Effect.fn.Return<Supervisor, TransportError, Scope> {
   const { bus, log, store } = settings.transport
+  const vitals = Vitals.make(settings.clock, queue)
   const fork = Effect.runForkWith(settings.context)
   const subscription = yield* log.subscribe({
     queue,
@@ -136,16 +139,21 @@ export const make = Effect.fnUntraced(function*(
     while (true) {
       yield* when(hasRoom)
       const pulledAt = monotonic(settings.clock)
+      if (failures > 0) vitals.pullsAgain()
       // nothing may interrupt between the hand-out and the moment at which the pump holds it
       const exit = yield* Effect.uninterruptibleMask((restore) =>
         Effect.exit(Effect.map(restore(subscription.pull(pump.demand())), pump.accept))
       )
       if (Exit.isSuccess(exit)) {
-        if (failures > 0) yield* Effect.logInfo(`Pulling from queue "${queue}" again`)
+        if (failures > 0) {
+          vitals.pulled()
+          yield* Effect.logInfo(`Pulling from queue "${queue}" again`)
+        }
         failures = 0
         continue
       }
       if (Cause.hasInterruptsOnly(exit.cause)) return yield* Effect.interrupt
+      vitals.pullFailed(Cause.prettyErrors(exit.cause)[0]?.message ?? "pulling failed")
       // one that waited for long had reached the broker: this is a new failure
       if (monotonic(settings.clock) - pulledAt > restartDelay.longest) failures = 0
       if (failures === 0) {
@@ -167,9 +175,10 @@ export const make = Effect.fnUntraced(function*(
     yield* Effect.forkScoped(Effect.forever(Effect.delay(Effect.ignoreCause(makeRoom), roomEvery)))
   }
 
-  let state: "new" | "started" | "draining" = "new"
+  let state: "starting" | "started" | "draining" = "starting"
   let paused = false
   let pulling: Fiber.Fiber<unknown> | undefined
+  const tell = () => vitals.enter(state === "started" ? paused ? "paused" : "pulling" : state)
   const startPulling = Effect.sync(() => {
     if (state === "started" && !paused) pulling ??= fork(pullForever)
   })
@@ -198,22 +207,26 @@ export const make = Effect.fnUntraced(function*(
 
   return {
     queue,
+    vitals,
     running: pump.running,
     held: () => pump.held.size,
     finished: pump.finished,
     start: Effect.suspend(() => {
       state = "started"
+      tell()
       return startPulling
     }),
     setPaused: (next) =>
       Effect.suspend(() => {
         if (next === paused) return Effect.void
         paused = next
+        tell()
         return paused ? Effect.andThen(stopPulling, Effect.sync(pump.handBackBuffered)) : startPulling
       }),
     idle: when(() => pump.held.size === 0 && settler.pending() === 0),
     drain: Effect.fnUntraced(function*(graceOver) {
       state = "draining"
+      tell()
       yield* stopPulling
       pump.handBackBuffered()
       yield* Effect.raceFirst(noneRunning, graceOver)

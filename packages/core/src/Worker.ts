@@ -21,6 +21,7 @@ import type { Scope } from "effect/Scope"
 import { pauseTopic } from "./Bus.ts"
 import { PayloadLimit } from "./Client.ts"
 import * as Codec from "./Codec.ts"
+import { Health, type QueueHealth } from "./Health.ts"
 import * as Emitter from "./internal/emitter.ts"
 import * as Handler from "./internal/handler.ts"
 import { isPaused } from "./internal/pause.ts"
@@ -162,10 +163,15 @@ const start = Effect.fnUntraced(function*(options: Options<NonEmptyReadonlyArray
     debug: LogLevel.isLessThanOrEqualTo(yield* References.MinimumLogLevel, "Debug")
   }
 
+  const startedAt = clock.currentTimeMillisUnsafe()
   const supervisors: Array<Supervisor.Supervisor> = []
+  // outlives the drain
+  yield* (yield* Health).register(() => ({
+    id: limits.id,
+    queues: queues.map(([queue], i) => supervisors[i]?.vitals.report() ?? notStarted(queue, startedAt))
+  }))
   const sum = (count: (supervisor: Supervisor.Supervisor) => number) =>
     supervisors.reduce((total, supervisor) => total + count(supervisor), 0)
-  const startedAt = clock.currentTimeMillisUnsafe()
   const renewPresence = yield* Presence.register(transport, () => ({
     id: limits.id,
     startedAt,
@@ -182,15 +188,17 @@ const start = Effect.fnUntraced(function*(options: Options<NonEmptyReadonlyArray
     supervisors.push(supervisor)
   }
 
-  const followPause = (supervisor: Supervisor.Supervisor) =>
-    Effect.flatMap(isPaused(transport, supervisor.queue), supervisor.setPaused)
+  const followPause = ({ queue, setPaused, vitals }: Supervisor.Supervisor) =>
+    Effect.flatMap(vitals.ask(isPaused(transport, queue)), setPaused)
   const everySecond = Effect.gen(function*() {
     const { least, most } = yield* measureClock
     clockOffset = Math.min(Math.max(clockOffset, least), most)
-    for (const supervisor of supervisors) yield* followPause(supervisor)
     yield* renewPresence
-  }).pipe(Effect.ignore)
-  yield* Effect.forkScoped(Effect.repeat(everySecond, Schedule.spaced(Presence.tick)))
+  })
+  // each by itself: they may be of different nodes of a cluster, and one that does not answer must not hide the others
+  for (const periodic of [everySecond, ...supervisors.map(followPause)]) {
+    yield* Effect.forkScoped(Effect.repeat(Effect.ignore(periodic), Schedule.spaced(Presence.tick)))
+  }
 
   // before the first pull: a start that fails or is interrupted half-way has jobs in hand, too
   yield* Effect.addFinalizer(() => {
@@ -230,6 +238,13 @@ const start = Effect.fnUntraced(function*(options: Options<NonEmptyReadonlyArray
     finished: Effect.sync(() => sum((supervisor) => supervisor.finished())),
     idle: Effect.forEach(supervisors, (supervisor) => supervisor.idle, { discard: true })
   })
+})
+
+const notStarted = (queue: string, since: number): QueueHealth => ({
+  queue,
+  state: "starting",
+  since,
+  reason: undefined
 })
 
 const showLimits = (taskConcurrency: ReadonlyMap<string, number>) =>

@@ -7,6 +7,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Runtime from "effect/Runtime"
+import * as Health from "../Health.ts"
 import { StopNow } from "./worker/stopNow.ts"
 
 const exitCodes = { SIGINT: 130, SIGTERM: 143 } as const
@@ -33,16 +34,20 @@ const sameSignal = 200
 export const runMain = <A, E>(layer: Layer.Layer<A, E>): void => {
   const stopNow = Deferred.makeUnsafe<void>()
   let phase: "start" | "run" | "stop" = "start"
+  const health = Health.make()
+  health.enter("starting")
   let forced: Signal | undefined
 
   const program = Effect.scoped(Effect.andThen(
     Layer.build(layer),
     Effect.suspend(() => {
       phase = "run"
+      health.enter("running")
       return Effect.never
     })
   )).pipe(
     Effect.provideService(StopNow, Deferred.await(stopNow)),
+    Effect.provideService(Health.Health, health),
     // an interrupted fiber runs nothing but finalizers
     Effect.onError((cause) => isClean(cause) ? Effect.void : report(phase, cause))
   )
@@ -61,6 +66,8 @@ export const runMain = <A, E>(layer: Layer.Layer<A, E>): void => {
       if (signals === 1) {
         say(`${signal}: ${phase === "run" ? "draining" : "stopping the start"}, a second signal stops now`)
         phase = "stop"
+        // before any Layer begins to close: who looks sees it at once
+        health.enter("stopping")
         return fiber.interruptUnsafe(fiber.id)
       }
       if (signals > 2) return process.exit(exitCodes[signal])

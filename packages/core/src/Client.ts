@@ -16,6 +16,8 @@ import { EnqueueError, InvalidPayload } from "./EnqueueError.ts"
 import type { EnqueueOptions, NewJob } from "./EnqueueOptions.ts"
 import * as Emitter from "./internal/emitter.ts"
 import * as Producer from "./internal/producer.ts"
+import * as Calls from "./internal/telemetry/calls.ts"
+import * as Sending from "./internal/telemetry/sending.ts"
 import * as Tracking from "./internal/tracking.ts"
 import * as Waiters from "./internal/waiters.ts"
 import type { Enqueued } from "./JobRef.ts"
@@ -68,8 +70,13 @@ export const make = Effect.gen(function*() {
     scope,
     context
   })
-  const tracking = Tracking.make({ transport, signing, emitter, waiters })
-  const producer = Producer.make({ transport, client: id, signing, emitter, levels, payloadLimit, waiters, tracking })
+  const calls = Calls.make(context, transport.name)
+  const tracking = Tracking.make({ transport, signing, emitter, waiters, aroundCancel: calls.cancel })
+  const producer = Sending.around(
+    Producer.make({ transport, client: id, signing, emitter, levels, payloadLimit, waiters, tracking }),
+    context,
+    calls
+  )
   const text = new TextEncoder()
   return Client.of({
     id,

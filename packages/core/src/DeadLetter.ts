@@ -5,6 +5,7 @@ import type { NonEmptyReadonlyArray } from "effect/Array"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Envelope from "./Envelope.ts"
+import { headers } from "./internal/telemetry/names.ts"
 import type { LocatedJob, Redrive, Redriven } from "./JobLog.ts"
 import type { FailureReason } from "./JobRecord.ts"
 import { Signing } from "./Signing.ts"
@@ -84,8 +85,10 @@ export const replay = (
           attempt: 1,
           deliveries: 0,
           unknownSince: undefined,
-          lastError: envelope.lastError
+          lastError: envelope.lastError,
+          prevTraceparent: undefined
         }),
+        headers: { ...envelope.headers, [headers.trace]: "replay" },
         enqueuedAt: now,
         expiresAt: undefined
       }

@@ -3,6 +3,7 @@
  */
 import type * as DateTime from "effect/DateTime"
 import type * as Duration from "effect/Duration"
+import type { TracePolicy } from "./Telemetry.ts"
 
 /** What a call may say about one job, over the defaults of its task. */
 export interface EnqueueOptions {
@@ -19,6 +20,8 @@ export interface EnqueueOptions {
   readonly key?: string | undefined
   /** No attempt starts later than this after the enqueue. */
   readonly expiresIn?: Duration.Input | undefined
+  /** Where the attempts stand in the traces. Default: what the task says, then `Telemetry.TracePolicy`. */
+  readonly trace?: TracePolicy | undefined
 }
 
 /** One job as a producer describes it, encoded. */

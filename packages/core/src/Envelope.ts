@@ -60,6 +60,8 @@ export interface Envelope {
   readonly unknownSince: number | undefined
   /** What the last attempt failed with, shortened. */
   readonly lastError: string | undefined
+  /** W3C `traceparent` of the span of the last attempt. */
+  readonly prevTraceparent: string | undefined
 
   readonly signature: string | undefined
 }
@@ -98,6 +100,7 @@ export const unreadable = (
   writtenAt: 0,
   unknownSince: undefined,
   lastError: undefined,
+  prevTraceparent: undefined,
   signature: undefined
 })
 
@@ -109,6 +112,7 @@ export interface Changes {
   readonly deliveries?: number
   readonly unknownSince?: number | undefined
   readonly lastError?: string | undefined
+  readonly prevTraceparent?: string | undefined
 }
 
 /** The next revision of a job, unsigned. */
@@ -160,6 +164,7 @@ export const toBytes = (self: Envelope): Uint8Array => {
     w: self.writtenAt === self.enqueuedAt ? undefined : self.writtenAt,
     u: self.unknownSince,
     l: self.lastError,
+    tp: self.prevTraceparent,
     s: self.signature
   }, self.body)
 }
@@ -199,6 +204,7 @@ export const fromBytes = (bytes: Uint8Array): Envelope => {
     writtenAt: Frame.getNumber(source, "w", "writtenAt", enqueuedAt),
     unknownSince: Frame.getOptionalNumber(source, "u", "unknownSince"),
     lastError: Frame.getOptionalString(source, "l", "lastError"),
+    prevTraceparent: Frame.getOptionalString(source, "tp", "prevTraceparent"),
     signature: Frame.getOptionalString(source, "s", "signature")
   }
 }

@@ -13,6 +13,7 @@ import * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
 import type { Scope } from "effect/Scope"
 import { cancelTopic } from "./Bus.ts"
+import * as QueueStats from "./internal/telemetry/queueStats.ts"
 import * as Confirm from "./internal/worker/confirm.ts"
 import * as Heartbeat from "./internal/worker/heartbeat.ts"
 import type { Held } from "./internal/worker/held.ts"
@@ -195,6 +196,8 @@ export const make = Effect.fnUntraced(function*(
     Effect.retry(Schedule.spaced("100 millis"))
   )
   yield* Effect.forkScoped(heartbeat, { startImmediately: true })
+
+  yield* QueueStats.poll(settings, queue)
 
   const text = new TextDecoder()
   yield* bus.subscribe(cancelTopic(queue), (message) => {

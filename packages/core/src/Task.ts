@@ -28,6 +28,7 @@ import type { Control, Execution } from "./Execution.ts"
 import * as HandlerService from "./internal/handler.ts"
 import { sha256 } from "./internal/hmac.ts"
 import * as Job from "./Job.ts"
+import type { TracePolicy } from "./Telemetry.ts"
 import type { TransportError } from "./TransportError.ts"
 
 export { Discard, RetryAfter, Snooze } from "./Execution.ts"
@@ -44,6 +45,7 @@ export interface Policy {
   readonly expiresIn: number | undefined
   readonly resultTimeToLive: number
   readonly deadLetterTimeToLive: number
+  readonly trace: TracePolicy | undefined
 }
 
 export interface Options<Payload, Success extends Schema.Top, Error extends Schema.Top> {
@@ -75,6 +77,8 @@ export interface Options<Payload, Success extends Schema.Top, Error extends Sche
   readonly resultTimeToLive?: Duration.Input | undefined
   /** How long a failed job can be replayed. Default: 14 days. */
   readonly deadLetterTimeToLive?: Duration.Input | undefined
+  /** Where attempts stand in the traces. Default: `Telemetry.TracePolicy` of the client. */
+  readonly trace?: TracePolicy | undefined
 }
 
 export type HandlerFn<Payload extends Schema.Top, Success extends Schema.Top, Error extends Schema.Top, R> = (
@@ -206,7 +210,8 @@ const policyOf = (tag: string, options: Options<never, Schema.Top, Schema.Top>):
     timeout: options.timeout === undefined ? undefined : millis("timeout", options.timeout, 1),
     expiresIn: options.expiresIn === undefined ? undefined : millis("expiresIn", options.expiresIn, 0),
     resultTimeToLive: millis("resultTimeToLive", options.resultTimeToLive ?? "1 hour", 0),
-    deadLetterTimeToLive: millis("deadLetterTimeToLive", options.deadLetterTimeToLive ?? "14 days", 0)
+    deadLetterTimeToLive: millis("deadLetterTimeToLive", options.deadLetterTimeToLive ?? "14 days", 0),
+    trace: options.trace
   }
 }
 
@@ -245,7 +250,8 @@ const newJob = (
         priority: options?.priority ?? self.policy.priority,
         headers: options?.headers,
         key: options?.key ?? self.keyOf?.(value),
-        expiresIn: options?.expiresIn ?? self.policy.expiresIn
+        expiresIn: options?.expiresIn ?? self.policy.expiresIn,
+        trace: options?.trace ?? self.policy.trace
       })
     ))
   return Effect.mapErrorEager(
@@ -308,9 +314,11 @@ const Proto = {
     if (items.length <= maxChunk) return enqueueChunk(this, items)
     // the broker takes one chunk while the next is encoded; jobs of a key must arrive in their order
     const isKeyed = this.keyOf !== undefined || items.some((item) => item.options?.key !== undefined)
+    // of one size: none of them is a small batch
+    const chunk = Math.ceil(items.length / Math.ceil(items.length / maxChunk))
     const chunks = Effect.forEach(
-      Arr.chunksOf(items, maxChunk),
-      (chunk) => Effect.result(enqueueChunk(this, chunk)),
+      Arr.chunksOf(items, chunk),
+      (some) => Effect.result(enqueueChunk(this, some)),
       { concurrency: isKeyed ? 1 : "unbounded" }
     )
     return Effect.flatMap(chunks, (answers) =>
@@ -319,7 +327,7 @@ const Proto = {
         : Effect.succeed(answers.flatMap((answer, index) =>
           Result.isSuccess(answer)
             ? answer.success
-            : items.slice(index * maxChunk, (index + 1) * maxChunk).map(() => Result.fail(answer.failure))
+            : items.slice(index * chunk, (index + 1) * chunk).map(() => Result.fail(answer.failure))
         )))
   },
   toLayer(this: Made, build: HandlerService.AnyHandlerFn | Effect.Effect<HandlerService.AnyHandlerFn>) {

@@ -68,3 +68,11 @@ export const StartAttributes = Context.Reference<Readonly<Record<string, unknown
   "@troupe/core/Telemetry/StartAttributes",
   { defaultValue: () => ({}) }
 )
+
+/**
+ * In the `annotations` of a span: its W3C `tracestate`. Core puts it there for spans that come with a job, and sends
+ * what it finds there or at the nearest span above. Default: none, as an empty text.
+ */
+export const TraceState = Context.Reference<string>("@troupe/core/Telemetry/TraceState", {
+  defaultValue: () => ""
+})

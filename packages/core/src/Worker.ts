@@ -10,6 +10,7 @@ import type { NonEmptyReadonlyArray } from "effect/Array"
 import * as Clock from "effect/Clock"
 import type { ConfigError } from "effect/Config"
 import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as LogLevel from "effect/LogLevel"
@@ -25,6 +26,8 @@ import { Health, type QueueHealth } from "./Health.ts"
 import * as Emitter from "./internal/emitter.ts"
 import * as Handler from "./internal/handler.ts"
 import { isPaused } from "./internal/pause.ts"
+import * as Recorder from "./internal/telemetry/recorder.ts"
+import * as Tracing from "./internal/telemetry/tracing.ts"
 import * as Limits from "./internal/worker/limits.ts"
 import * as Presence from "./internal/worker/presence.ts"
 import type { RegisteredTask, Settings } from "./internal/worker/settings.ts"
@@ -34,6 +37,7 @@ import type { QueueStats } from "./JobLog.ts"
 import { Signing } from "./Signing.ts"
 import * as Supervisor from "./Supervisor.ts"
 import type * as Task from "./Task.ts"
+import { QueueStatsInterval } from "./Telemetry.ts"
 import { Transport } from "./Transport.ts"
 import type { TransportError } from "./TransportError.ts"
 import { DuplicateTask, ForeignHandler, WorkerError } from "./WorkerError.ts"
@@ -148,6 +152,7 @@ const start = Effect.fnUntraced(function*(options: Options<NonEmptyReadonlyArray
     times: 2
   })
   let clockOffset = Math.round((least + most) / 2)
+  const context = yield* Effect.context<never>()
   const settings: Settings = {
     ...limits,
     transport,
@@ -159,7 +164,10 @@ const start = Effect.fnUntraced(function*(options: Options<NonEmptyReadonlyArray
     givesWay,
     now: () => clock.currentTimeMillisUnsafe() + clockOffset,
     jittered: (milliseconds) => Math.ceil(milliseconds * (1 - random.nextDoubleUnsafe() / 2)),
-    context: yield* Effect.context<never>(),
+    context,
+    recorder: Recorder.of(context),
+    tracing: Tracing.ofContext(context),
+    queueStatsInterval: Duration.toMillis(yield* QueueStatsInterval),
     debug: LogLevel.isLessThanOrEqualTo(yield* References.MinimumLogLevel, "Debug")
   }
 

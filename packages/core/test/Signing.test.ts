@@ -75,7 +75,8 @@ describe("envelopes", () => {
     deliveries: [0, 2],
     writtenAt: [signed.writtenAt + 0.5],
     unknownSince: [undefined, 0],
-    lastError: [undefined, ""]
+    lastError: [undefined, ""],
+    prevTraceparent: [undefined, "", "00-1-2-01"]
   }
 
   it.each(Object.entries(tampered))("do not verify with another %s", (field, values) => {
@@ -99,6 +100,7 @@ describe("envelopes", () => {
       [{ headers: { a: "b1:c" } }, { headers: { a: "b", c: "" } }],
       [{ headers: { ab: "" } }, { headers: { a: "b" } }],
       [{ lastError: "0;" }, { lastError: undefined }],
+      [{ lastError: "1:a", prevTraceparent: undefined }, { lastError: undefined, prevTraceparent: "1:a" }],
       [{ priority: "p", body: utf8("1") }, { priority: "p1", body: utf8("") }],
       [{ expiresAt: 5, maxAttempts: undefined }, { expiresAt: undefined, maxAttempts: 5 }],
       [{ due: { _tag: "At", at: 5 } }, { due: { _tag: "After", after: 5 } }]

@@ -29,7 +29,8 @@ describe("make", () => {
       timeout: undefined,
       expiresIn: undefined,
       resultTimeToLive: 3_600_000,
-      deadLetterTimeToLive: 14 * 86_400_000
+      deadLetterTimeToLive: 14 * 86_400_000,
+      trace: undefined
     })
     assert.strictEqual(task.policy.retry, Task.defaultRetry)
   })

@@ -23,6 +23,7 @@ export const envelope: Envelope = {
   writtenAt: 1_767_225_601_000,
   unknownSince: 1_767_225_602_000,
   lastError: "MailboxUnavailable",
+  prevTraceparent: "00-1-3-01",
   signature: "1.k.code"
 }
 
@@ -41,6 +42,7 @@ export const bareEnvelope: Envelope = {
   writtenAt: envelope.enqueuedAt,
   unknownSince: undefined,
   lastError: undefined,
+  prevTraceparent: undefined,
   signature: undefined
 }
 

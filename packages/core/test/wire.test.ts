@@ -33,6 +33,7 @@ const AnyEnvelope = Schema.Struct({
   writtenAt: Num,
   unknownSince: optional(Num),
   lastError: optional(Schema.String),
+  prevTraceparent: optional(Schema.String),
   signature: optional(Schema.String)
 })
 
@@ -98,7 +99,8 @@ describe("Envelope", () => {
       task: text,
       key: text,
       headers: Object.fromEntries([[text, text]]),
-      lastError: text
+      lastError: text,
+      prevTraceparent: text
     }
     assert.deepStrictEqual(roundTrip(envelope), envelope)
   })

@@ -44,7 +44,8 @@ export const envelope = (self: Envelope): Message =>
       self.unknownSince
     ],
     string(self.id) + string(self.queue) + string(self.task) + string(self.key) + string(self.contentType) +
-      string(self.replyTo) + string(self.priority) + string(self.lastError) + entries(self.headers),
+      string(self.replyTo) + string(self.priority) + string(self.lastError) + string(self.prevTraceparent) +
+      entries(self.headers),
     self.body
   )
 

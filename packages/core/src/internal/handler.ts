@@ -28,6 +28,14 @@ export class Unencodable {
   }
 }
 
+/** A handler's attempt ran into its time limit. */
+export class TimedOut {
+  readonly message: string
+  constructor(timeout: number) {
+    this.message = `the attempt took longer than its timeout of ${timeout} ms`
+  }
+}
+
 /** The handler says itself how the job ends: failed, without another attempt. */
 export class Ended {
   readonly reason: "Error" | "Defect" | "TimedOut" | "Discarded" | "Exhausted" | "Undecodable" | "Unencodable"
@@ -65,6 +73,7 @@ export type AnyHandlerFn = (payload: unknown, execution: Execution) => Effect.Ef
 
 /** Decodes, runs, encodes the success. Fails with `Undecodable`, `Unencodable`, `Control` or a typed error. */
 export type Start = (
+  context: Context.Context<never>,
   body: Uint8Array,
   decodeWith: Codec.Codec,
   execution: Execution
@@ -87,8 +96,10 @@ export type Around = (
 export interface HandlerService {
   /** The identity of the definition that the handler was built from. */
   readonly policy: object
-  /** How a worker starts the handler: in its own context below what the handler's layer captured. */
-  readonly startWith: (worker: Context.Context<never>, encoding: Encoding, around: Around) => Start
+  /** What the handler's layer captured. A worker lays it over its own context. */
+  readonly services: Context.Context<never>
+  /** How a worker starts the handler, in a context that holds `services`. */
+  readonly startWith: (encoding: Encoding, around: Around) => Start
   /**
    * Of handlers that keep outcomes of their own: how the job ended, if it did. If it did not, no run of it that is
    * still under way can end it any more. Asked before a job that was handed out before ends without a run.
@@ -142,13 +153,12 @@ export const make = (
     Effect.provideContext(captured(encodeWith(encoding, task.errorSchema, error)), services)
   return {
     policy: task.policy,
-    startWith: (worker, encoding, around) => {
-      // merged once: a context of its own per job would cost more than the handler's fiber
-      const fork = Effect.runForkWith(Context.merge(worker, services))
+    services,
+    startWith: (encoding, around) => {
       const encode = (success: unknown) => encodeWith(encoding, task.successSchema, success)
-      return (body, decodeWith, execution) =>
+      return (context, body, decodeWith, execution) =>
         // suspended: what throws fails this job only. Eager: most schemas answer at once
-        fork(Effect.suspend(() => {
+        Effect.runForkWith(context)(Effect.suspend(() => {
           const decoded = orElse(Codec.compiled(decodeWith, task.payloadSchema).decode(body), undecodable)
           const handled = Effect.flatMapEager(decoded, (payload) => Effect.scoped(handler(payload, execution)))
           return around(execution, captured(Effect.flatMap(handled, encode)), (error) => encodeError(error, encoding))

@@ -87,9 +87,16 @@ const checkHeaders = (headers: Readonly<Record<string, string>>) => {
 /** Bytes by which a successor may be larger: it carries the last error. */
 const successorRoom = 8_192
 
+/** Bytes that headers take at most: a UTF-16 unit is six of them when JSON escapes it. */
+const sizeOf = (headers: Readonly<Record<string, string>>) => {
+  let units = 0
+  for (const name in headers) units += name.length + headers[name]!.length
+  return 6 * units
+}
+
 /** The whole envelope has to pass the broker, now and as a retry. Small ones are not measured. */
 const checkMessage = (envelope: Envelope.Envelope, limit: number) => {
-  if (envelope.body.length < limit / 2 && envelope.headers === none) return
+  if (envelope.body.length + sizeOf(envelope.headers) < limit / 2) return
   const bytes = Envelope.toBytes(envelope).length + successorRoom
   if (bytes > limit) throw new Invalid(new PayloadTooLarge({ bytes, limit }))
 }
@@ -149,6 +156,7 @@ export const make = (options: {
       writtenAt: now,
       unknownSince: undefined,
       lastError: undefined,
+      prevTraceparent: undefined,
       signature: undefined
     }
     const signed = signing === undefined ? envelope : signing.signEnvelope(envelope)

@@ -17,6 +17,7 @@ import type { Transport } from "../Transport.ts"
 import type { TransportError } from "../TransportError.ts"
 import type { Emitter } from "./emitter.ts"
 import * as RecordRow from "./recordRow.ts"
+import type { Calls } from "./telemetry/calls.ts"
 import type { Waiters } from "./waiters.ts"
 
 export interface Tracking {
@@ -72,6 +73,7 @@ export const make = (options: {
   readonly signing: Signing | undefined
   readonly emitter: Emitter
   readonly waiters: Waiters
+  readonly aroundCancel: Calls["cancel"]
 }): Tracking => {
   const { bus, clock, log, store } = options.transport
 
@@ -156,7 +158,7 @@ export const make = (options: {
       })
     }
     get cancel() {
-      return cancel(this.queue, this.id)
+      return options.aroundCancel(this.queue, this.id, cancel(this.queue, this.id))
     }
     get progress() {
       return progress(this.queue, this.id)

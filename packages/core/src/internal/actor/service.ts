@@ -19,11 +19,9 @@ export const make = (
   for (const message of messages) {
     const service: HandlerService.HandlerService = {
       policy: message.task.policy,
-      startWith: (worker, encoding) => {
-        const fork = Effect.runForkWith(Context.merge(worker, services))
-        return (body, decodeWith, execution) =>
-          fork(Turn.run(runtime, message, body, decodeWith, execution, encoding, onFailure))
-      },
+      services,
+      startWith: (encoding) => (context, body, decodeWith, execution) =>
+        Effect.runForkWith(context)(Turn.run(runtime, message, body, decodeWith, execution, encoding, onFailure)),
       recall: (envelope, encoding) => Effect.provideContext(recall(runtime, message, envelope, encoding), services),
       // typed errors come here as what the worker knows, except those that are tried again
       encodeError: (error, encoding) => {

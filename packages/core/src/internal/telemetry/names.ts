@@ -15,6 +15,14 @@ export const operations = {
   cancel: "cancel"
 } as const
 
+/** What `attributes.operationType` says, by operation. */
+export const operationTypes = {
+  send: "send",
+  create: "create",
+  process: "process",
+  cancel: "settle"
+} as const
+
 export const attributes = {
   system: "messaging.system",
   transport: "troupe.transport",
@@ -33,16 +41,22 @@ export const attributes = {
   maxAttempts: "job.max_attempts",
   waitMillis: "job.wait_ms",
   delayMillis: "job.delay_ms",
-  nextAttempt: "job.next_attempt",
   trigger: "job.trigger",
   outcome: "job.outcome",
-  reason: "job.reason",
   redelivered: "job.redelivered",
   deduplicated: "job.deduplicated",
   /** Of a queue's depth: `scheduled`, `queued`, `running` or `dead`. */
   state: "job.state",
   cronName: "job.cron.name",
+  /** Of a link: `creation` or `previous_attempt`. */
   link: "job.link"
+} as const
+
+/** Attributes of events. */
+export const details = {
+  delayMillis: "delay_ms",
+  nextAttempt: "next_attempt",
+  reason: "reason"
 } as const
 
 export const events = {
@@ -69,3 +83,6 @@ export const headers = {
   /** The id of the root job. Only jobs that a handler enqueued have it. */
   root: "troupe-root"
 } as const
+
+/** In place of a value that would make too many time series, or that nobody may vouch for. */
+export const other = "_OTHER"

@@ -2,6 +2,7 @@
  * A delivery in the hands of this worker, from hand-out to settlement.
  */
 import type * as Fiber from "effect/Fiber"
+import type * as Tracer from "effect/Tracer"
 import type { Delivery } from "../../JobLog.ts"
 import * as Sequence from "../sequence.ts"
 import type { RegisteredTask } from "./settings.ts"
@@ -27,6 +28,10 @@ export class Held {
   fencingToken: number | undefined
   /** Of a suspect that is about to start; see `Suspects.judge`. */
   verdict: Verdict | "asked" | undefined
+  /** When the handler started, ns on the monotonic clock. */
+  startedAt: bigint
+  /** Of the attempt, if somebody traces. */
+  span: Tracer.Span | undefined
 
   constructor(delivery: Delivery, task: RegisteredTask, suspect: boolean, checked: boolean, confirmedAt: number) {
     this.delivery = delivery
@@ -40,6 +45,8 @@ export class Held {
     this.stopReason = undefined
     this.fencingToken = undefined
     this.verdict = undefined
+    this.startedAt = 0n
+    this.span = undefined
   }
 
   /** Interrupts the handler if it runs. Its finalizers still run. */

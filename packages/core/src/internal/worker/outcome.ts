@@ -8,7 +8,7 @@ import * as Pull from "effect/Pull"
 import * as Schedule from "effect/Schedule"
 import { Discard, RetryAfter, Snooze } from "../../Execution.ts"
 import type { Delivery, Settlement } from "../../JobLog.ts"
-import { Ended, Skipped, Undecodable, Unencodable } from "../handler.ts"
+import { Ended, Skipped, TimedOut, Undecodable, Unencodable } from "../handler.ts"
 import type { RegisteredTask, Settings } from "./settings.ts"
 import type { Writer } from "./writer.ts"
 
@@ -39,14 +39,6 @@ const retryDelay = Effect.fnUntraced(function*(
   return delay
 })
 
-/** A handler's attempt ran into its time limit. */
-export class TimedOut {
-  readonly message: string
-  constructor(timeout: number) {
-    this.message = `the attempt took longer than its timeout of ${timeout} ms`
-  }
-}
-
 /** One line about an error, for records and logs. */
 export const describe = (error: unknown): string => {
   if (typeof error === "object" && error !== null) {
@@ -71,14 +63,14 @@ const describeJson = (value: object) => {
   }
 }
 
-/** The outcome of an attempt that did not succeed. `interrupted` replaces an interruption by our own timer. */
-export const ofFailure = Effect.fnUntraced(function*(
+const decide = Effect.fnUntraced(function*(
   settings: Settings,
   writer: Writer,
   { handler, policy }: RegisteredTask,
   delivery: Delivery,
   cause: Cause.Cause<unknown>,
-  interrupted: TimedOut | undefined
+  interrupted: TimedOut | undefined,
+  traceparent: string | undefined
 ): Effect.fn.Return<Outcome> {
   const failed = (
     reason: "Error" | "Defect" | "TimedOut" | "Discarded" | "Exhausted" | "Undecodable" | "Unencodable",
@@ -121,7 +113,12 @@ export const ofFailure = Effect.fnUntraced(function*(
       ? Duration.toMillis(error.delay)
       : yield* retryDelay(policy.retry, attempt, squashed)
     if (delay !== undefined) {
-      return { settlement: writer.retry(delivery, delay, message), kind: "Retried", reason: message, delay }
+      return {
+        settlement: writer.retry(delivery, delay, message, traceparent),
+        kind: "Retried",
+        reason: message,
+        delay
+      }
     }
   }
   if (timedOut !== undefined) return failed("TimedOut", message)
@@ -132,3 +129,33 @@ export const ofFailure = Effect.fnUntraced(function*(
     ? failed("Error", message, encoded.success)
     : failed("Unencodable", `${message} (the error does not fit the task's error schema: ${encoded.failure.message})`)
 })
+
+/** The retry schedule or the error's encoding is itself broken: that fails this job only. */
+const brokenPolicy = (
+  writer: Writer,
+  { policy }: RegisteredTask,
+  delivery: Delivery,
+  defect: Cause.Cause<never>
+): Outcome => {
+  const message = `the task's retry schedule or error schema failed: ${Cause.pretty(defect)}`
+  const settlement = writer.failed(delivery, { reason: "Defect", message, counted: true }, policy)
+  return { settlement, kind: "Failed", reason: message, delay: undefined }
+}
+
+/**
+ * The outcome of an attempt that did not succeed. `interrupted` replaces an interruption by our own timer, `traceparent`
+ * is that of the attempt's span.
+ */
+export const ofFailure = (
+  settings: Settings,
+  writer: Writer,
+  task: RegisteredTask,
+  delivery: Delivery,
+  cause: Cause.Cause<unknown>,
+  interrupted: TimedOut | undefined,
+  traceparent: string | undefined
+): Effect.Effect<Outcome> =>
+  Effect.catchCause(
+    decide(settings, writer, task, delivery, cause, interrupted, traceparent),
+    (defect) => Effect.succeed(brokenPolicy(writer, task, delivery, defect))
+  )

@@ -3,10 +3,14 @@
  * their exits into settlements.
  */
 import * as Cause from "effect/Cause"
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type { Delivery, Settled, Settlement } from "../../JobLog.ts"
 import * as CronAround from "../cron/around.ts"
+import { TimedOut } from "../handler.ts"
+import * as Attempts from "../telemetry/attempts.ts"
+import * as Traceparent from "../telemetry/traceparent.ts"
 import * as Admission from "./admission.ts"
 import * as Deadlines from "./deadlines.ts"
 import { makeExecution } from "./execution.ts"
@@ -64,8 +68,13 @@ export const make = (options: {
   const { clock, emitter } = settings
   const fork = Effect.runForkWith(settings.context)
   const around = CronAround.make(settings)
-  const starts = new Map(
-    Array.from(tasks, ([tag, { handler }]) => [tag, handler.startWith(settings.context, settings.encoding, around)])
+  const attempts = Attempts.make(settings, queue, tasks)
+  const handlers = new Map(
+    Array.from(tasks, ([tag, { handler }]) => {
+      // merged once: a job adds what is its own
+      const begin = attempts.starter(tag, Context.merge(settings.context, handler.services))
+      return [tag, { begin, run: handler.startWith(settings.encoding, around) }]
+    })
   )
   const held = new Set<Held>()
   let buffer: Array<Held> = []
@@ -161,7 +170,7 @@ export const make = (options: {
       const one = next()
       if (one === undefined) break
       // it waited longer than its lease without a confirmed heartbeat: it may run elsewhere
-      if (now - one.confirmedAt >= settings.idleTimeout) forget(one)
+      if (now - one.confirmedAt >= settings.idleTimeout) loseBuffered(one)
       // it was admitted in time, and waited here too long for a slot
       else if (Admission.isExpired(settings, one.delivery)) expire(one)
       else if (one.verdict === "poison") buryPoison(one)
@@ -171,12 +180,18 @@ export const make = (options: {
     options.onProgress()
   }
 
+  const loseBuffered = (one: Held) => {
+    attempts.lostInBuffer(one.delivery)
+    forget(one)
+  }
+
   const expire = (one: Held) => {
     log("Not run: expired", one.delivery)
     recall(one.delivery, one.task, writer.expired(one.delivery, one.task.policy), (settlement) => {
       if (one.state === "gone") return
       settleHeld(one, settlement, ({ delivery }) => {
         finished++
+        attempts.refused(delivery, settlement)
         emit("Expired", delivery)
       })
     })
@@ -204,7 +219,8 @@ export const make = (options: {
     log("Start", delivery)
     emit("Started", delivery)
     const decodeWith = settings.accepted.get(envelope.contentType)!
-    const fiber = starts.get(envelope.task)!(envelope.body, decodeWith, execution)
+    const handler = handlers.get(envelope.task)!
+    const fiber = handler.run(handler.begin(one), envelope.body, decodeWith, execution)
     one.fiber = fiber
     if (timeout !== undefined) deadlines.add(one, monotonic(clock) + timeout)
     fiber.addObserver((exit) => ended(one, exit))
@@ -217,11 +233,14 @@ export const make = (options: {
     if (task.policy.timeout !== undefined) deadlines.remove(one)
     if (one.stopReason === "cancelled" || one.stopReason === "leaseLost") {
       log(`Interrupted: ${one.stopReason}`, delivery)
+      attempts.interrupted(one, one.stopReason === "cancelled" ? "cancelled" : "lease_lost")
       forget(one)
     } else if (Exit.isSuccess(exit)) {
+      attempts.succeeded(one)
       settleHeld(one, writer.succeeded(delivery, exit.value, task.policy), onSucceeded)
     } else if (one.stopReason === "shutdown" && Cause.hasInterrupts(exit.cause)) {
       // also if its finalizers failed: we interrupted it, so it does not count
+      attempts.interrupted(one, "released")
       settleHeld(one, writer.again(delivery, 0), () => emit("Released", delivery, { reason: "shutdown" }))
     } else {
       one.state = "settling"
@@ -233,27 +252,21 @@ export const make = (options: {
   const settleFailure = (one: Held, cause: Cause.Cause<unknown>) => {
     const { delivery, task } = one
     const timedOut = one.stopReason === "timedOut" && Cause.hasInterrupts(cause)
-      ? new Outcome.TimedOut(task.policy.timeout!)
+      ? new TimedOut(task.policy.timeout!)
       : undefined
-    return Outcome.ofFailure(settings, writer, task, delivery, cause, timedOut).pipe(
-      Effect.catchCause((defect) => Effect.succeed(brokenPolicy(one, defect))),
-      Effect.map((outcome) =>
-        settleHeld(one, outcome.settlement, () => {
-          const { delay, kind, reason } = outcome
-          emit(kind, delivery, { reason, ...(delay === undefined ? {} : { delay }) })
-          if (kind !== "Failed") return
-          finished++
-          if (outcome.settlement._tag === "Bury") emit("DeadLettered", delivery, { reason })
-        })
-      )
-    )
-  }
-
-  /** The retry schedule or the error's encoding is itself broken: that fails this job only. */
-  const brokenPolicy = ({ delivery, task }: Held, defect: Cause.Cause<never>): Outcome.Outcome => {
-    const message = `the task's retry schedule or error schema failed: ${Cause.pretty(defect)}`
-    const settlement = writer.failed(delivery, { reason: "Defect", message, counted: true }, task.policy)
-    return { settlement, kind: "Failed", reason: message, delay: undefined }
+    const traceparent = one.span?.sampled === true ? Traceparent.write(one.span) : undefined
+    const failed = Outcome.ofFailure(settings, writer, task, delivery, cause, timedOut, traceparent)
+    return Effect.map(failed, (outcome) => {
+      attempts.failed(one, cause, outcome)
+      settleHeld(one, outcome.settlement, () => {
+        const { delay, kind, reason } = outcome
+        attempts.settled(delivery, outcome)
+        emit(kind, delivery, { reason, ...(delay === undefined ? {} : { delay }) })
+        if (kind !== "Failed") return
+        finished++
+        if (outcome.settlement._tag === "Bury") emit("DeadLettered", delivery, { reason })
+      })
+    })
   }
 
   const admit = (delivery: Delivery, now: number, unchecked: Array<Held>) => {
@@ -279,6 +292,7 @@ export const make = (options: {
       settle(settlement, (answer) => {
         if (answer !== "settled" || settlement._tag === "Forward") return
         finished++
+        attempts.refused(delivery, settlement)
         if (settlement !== refusal.settlement) return emit("Succeeded", delivery)
         if (settlement._tag === "Ack") return emit("Expired", delivery)
         emit("Failed", delivery, { reason: why })
@@ -331,6 +345,7 @@ export const make = (options: {
     held,
     demand: () => settings.concurrency + settings.prefetch - running - buffer.length,
     accept: (deliveries) => {
+      attempts.received(deliveries)
       const now = monotonic(clock)
       const unchecked: Array<Held> = []
       for (const delivery of deliveries) admit(delivery, now, unchecked)
@@ -342,7 +357,8 @@ export const make = (options: {
       if (one.state === "buffered") {
         log(`Dropped from the buffer: ${reason}`, one.delivery)
         buffer = buffer.filter((other) => other !== one)
-        forget(one)
+        if (reason === "leaseLost") loseBuffered(one)
+        else forget(one)
         options.onProgress()
       } else if (one.state === "running") one.stop(reason)
       // a settlement on its way is answered by the transport: `superseded` if the lease is gone
@@ -368,7 +384,10 @@ export const make = (options: {
     stopRunning: () => {
       for (const one of held) if (one.state === "running") one.stop("shutdown")
     },
-    close: deadlines.close,
+    close: () => {
+      deadlines.close()
+      attempts.close()
+    },
     running: () => running,
     finished: () => finished
   }

@@ -24,7 +24,7 @@ export const recall = (
     if (exit === undefined) return Effect.succeed(otherwise)
     if (Exit.isSuccess(exit)) return Effect.succeed(writer.succeeded(delivery, exit.value, task.policy))
     return Effect.map(
-      Outcome.ofFailure(settings, writer, task, delivery, exit.cause, undefined),
+      Outcome.ofFailure(settings, writer, task, delivery, exit.cause, undefined, undefined),
       ({ settlement }) => settlement
     )
   })

@@ -7,9 +7,11 @@ import type * as Context from "effect/Context"
 import type * as Codec from "../../Codec.ts"
 import type { Signing } from "../../Signing.ts"
 import type { Policy } from "../../Task.ts"
+import type { Recorder } from "../../Telemetry.ts"
 import type { Transport } from "../../Transport.ts"
 import type { Emitter } from "../emitter.ts"
 import type { Encoding, HandlerService } from "../handler.ts"
+import type { Tracing } from "../telemetry/tracing.ts"
 
 /** Options with their defaults applied. Durations are ms. */
 export interface Limits {
@@ -51,6 +53,11 @@ export interface Settings extends Limits {
   /** Handlers run in it: loggers, tracer, clock. */
   readonly context: Context.Context<never>
   readonly debug: boolean
+  readonly recorder: Recorder
+  /** `undefined` if nobody traces. */
+  readonly tracing: Tracing | undefined
+  /** ms between two looks at how long a queue is; 0 for never. */
+  readonly queueStatsInterval: number
 }
 
 /** Whole ms of a clock that never goes back. */

@@ -24,7 +24,12 @@ export interface Writer {
   /** Like `failed`, but the failure is the answer: nobody wants it back, so it is no dead letter. */
   readonly answered: (delivery: Delivery, failure: Failure, policy: Policy | undefined) => Settlement
   /** A failed attempt that is tried again after `delay` ms. */
-  readonly retry: (delivery: Delivery, delay: number, error: string) => Settlement
+  readonly retry: (
+    delivery: Delivery,
+    delay: number,
+    error: string,
+    traceparent: string | undefined
+  ) => Settlement
   /** The same attempt again after `delay` ms, not counted: a snooze, or 0 for a release at shutdown. */
   readonly again: (delivery: Delivery, delay: number) => Settlement
   /** Gives back a job that was not started: nothing is counted. */
@@ -133,12 +138,13 @@ export const make = (settings: Settings, queue: string): Writer => {
       delivery,
       record: failedRecord(delivery, failure, policy)
     }),
-    retry: (delivery, delay, error) =>
+    retry: (delivery, delay, error, prevTraceparent) =>
       forward(delivery, {
         due: after(delay),
         attempt: delivery.envelope.attempt + 1,
         deliveries: 0,
-        lastError: error.slice(0, maxMessage)
+        lastError: error.slice(0, maxMessage),
+        prevTraceparent
       }),
     again: (delivery, delay) => forward(delivery, { due: after(delay), deliveries: 0 }),
     handBack: (delivery, delay, unknownSince) =>

@@ -121,6 +121,7 @@ export class Kit {
       writtenAt: 1,
       unknownSince: undefined,
       lastError: undefined,
+      prevTraceparent: undefined,
       signature: undefined,
       ...changes
     }

@@ -47,6 +47,7 @@ export const cases: ReadonlyArray<Case> = [
         writtenAt: 1_700_000_000_456,
         unknownSince: 1_700_000_000_001,
         lastError: "Error: it\nbroke",
+        prevTraceparent: "00-cc-dd-01",
         signature: "key1:c2lnbmF0dXJl"
       })
       yield* kit.send(envelope)
@@ -91,7 +92,8 @@ export const cases: ReadonlyArray<Case> = [
           key: weird,
           replyTo: weird,
           headers: { header: weird },
-          lastError: weird
+          lastError: weird,
+          prevTraceparent: weird
         })
         const what = JSON.stringify(weird)
         yield* kit.send(envelope)

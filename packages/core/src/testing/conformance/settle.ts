@@ -75,6 +75,7 @@ export const cases: ReadonlyArray<Case> = [
         writtenAt: 77,
         unknownSince: 78,
         lastError: "boom",
+        prevTraceparent: "00-cc-dd-01",
         signature: "key2:sig"
       })
       yield* kit.settle(subscription, forward)

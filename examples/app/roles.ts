@@ -1,0 +1,44 @@
+/**
+ * What a process can be. Each is a Layer over the broker, so that one process
+ * can be all of them.
+ */
+import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
+import * as NodeServices from "@effect/platform-node/NodeServices"
+import * as Client from "@troupe/core/Client"
+import * as Worker from "@troupe/core/Worker"
+import * as Config from "effect/Config"
+import * as HttpRouter from "effect/http/HttpRouter"
+import * as Layer from "effect/Layer"
+import { createServer } from "node:http"
+import { Closing } from "./closing.ts"
+import { HandlersLive } from "./handlers.ts"
+import { HealthLive } from "./health.ts"
+import { Reader } from "./reader.ts"
+import { RoutesLive } from "./routes.ts"
+import { ScheduleLive } from "./schedules.ts"
+import { Audit, CheckPage } from "./tasks.ts"
+
+const ServerLive = NodeHttpServer.layerConfig(() => createServer(), {
+  port: Config.Port("PORT").pipe(Config.withDefault(3000)),
+  gracefulShutdownTimeout: Config.succeed("5 seconds")
+})
+
+/** Takes pages in, and answers for them. Has no handlers. */
+export const ApiLive = Closing.announced.pipe(
+  Layer.provideMerge(HttpRouter.serve(Layer.merge(RoutesLive, HealthLive))),
+  Layer.provide([Closing.layer, ServerLive])
+)
+
+/** Proofreads. What is left out here comes from `TROUPE_CONCURRENCY`, … */
+export const WorkerLive = Worker.layer({ tasks: [CheckPage, Audit] }).pipe(
+  Layer.provide(HandlersLive),
+  Layer.provide([Reader.layer, Client.layer, NodeServices.layer])
+)
+
+/** Enqueues audits when they are due. Any number of them may run. */
+export const SchedulerLive = ScheduleLive
+
+/** For processes that serve nothing else. */
+export const HealthServerLive = HttpRouter.serve(HealthLive).pipe(
+  Layer.provide(ServerLive)
+)

@@ -1,0 +1,4 @@
+import { startRedis } from "../servers/redis.ts"
+import { suite } from "./suite.ts"
+
+suite("redis", startRedis)

@@ -6,13 +6,14 @@ import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
 import * as NodeServices from "@effect/platform-node/NodeServices"
 import * as Client from "@troupe/core/Client"
 import * as Worker from "@troupe/core/Worker"
+import * as WorkerHttp from "@troupe/core/WorkerHttp"
 import * as Config from "effect/Config"
+import * as HttpMiddleware from "effect/http/HttpMiddleware"
 import * as HttpRouter from "effect/http/HttpRouter"
 import * as Layer from "effect/Layer"
 import { createServer } from "node:http"
 import { Closing } from "./closing.ts"
 import { HandlersLive } from "./handlers.ts"
-import { HealthLive } from "./health.ts"
 import { Reader } from "./reader.ts"
 import { RoutesLive } from "./routes.ts"
 import { ScheduleLive } from "./schedules.ts"
@@ -23,9 +24,13 @@ const ServerLive = NodeHttpServer.layerConfig(() => createServer(), {
   gracefulShutdownTimeout: Config.succeed("5 seconds")
 })
 
-/** Takes pages in, and answers for them. Has no handlers. */
+/** Takes pages in, and answers for them. Has no handlers. Its requests are traced rather than logged. */
 export const ApiLive = Closing.announced.pipe(
-  Layer.provideMerge(HttpRouter.serve(Layer.merge(RoutesLive, HealthLive))),
+  Layer.provideMerge(
+    HttpRouter.serve(Layer.merge(RoutesLive, WorkerHttp.layerRoutes()), { disableLogger: true }).pipe(
+      Layer.provide(HttpMiddleware.layerTracerDisabledForUrls(["/live", "/ready", "/metrics"]))
+    )
+  ),
   Layer.provide([Closing.layer, ServerLive])
 )
 
@@ -38,7 +43,5 @@ export const WorkerLive = Worker.layer({ tasks: [CheckPage, Audit] }).pipe(
 /** Enqueues audits when they are due. Any number of them may run. */
 export const SchedulerLive = ScheduleLive
 
-/** For processes that serve nothing else. */
-export const HealthServerLive = HttpRouter.serve(HealthLive).pipe(
-  Layer.provide(ServerLive)
-)
+/** `/live`, `/ready` and `/metrics` of a process that serves nothing else. */
+export const OperationsLive = WorkerHttp.layer().pipe(Layer.provide(ServerLive))

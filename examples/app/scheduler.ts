@@ -4,13 +4,14 @@
 import * as Worker from "@troupe/core/Worker"
 import * as Layer from "effect/Layer"
 import { SharedBrokerLive } from "./broker.ts"
-import { HealthServerLive, SchedulerLive } from "./roles.ts"
+import { OperationsLive, SchedulerLive } from "./roles.ts"
 import * as Telemetry from "./telemetry.ts"
 
 Worker.runMain(
-  HealthServerLive.pipe(
-    Layer.provideMerge(SchedulerLive),
+  SchedulerLive.pipe(
     Layer.provide(SharedBrokerLive),
+    // up before the broker is, and until the last job is drained
+    Layer.provide(OperationsLive),
     Layer.provide(Telemetry.layer("proofread-scheduler"))
   )
 )

@@ -132,7 +132,7 @@ test(
         started.push(new Process(role, { ...own, OTEL_EXPORTER_OTLP_ENDPOINT: "" }, command!, image.directory))
       }
       expect(services.api!.command).toEqual(image.command)
-      await Promise.all(started.map((one) => one.logs("Listening")))
+      await Promise.all(started.map((one) => one.isReady()))
       const health = ({ env }: Process) =>
         spawnSync(process.execPath, image.healthcheck.slice(1), { cwd: image.directory, env }).status
       expect(started.map(health)).toEqual([0, 0, 0])

@@ -3,6 +3,7 @@
  */
 import { type ChildProcess, spawn } from "node:child_process"
 import { join } from "node:path"
+import { setTimeout as wait } from "node:timers/promises"
 
 const folder = join(import.meta.dirname, "../../examples/app")
 
@@ -66,6 +67,21 @@ export class Process {
       this.watchers.add(watch)
       watch()
     })
+  }
+
+  /** What it answers there. */
+  async get(path: string): Promise<{ readonly status: number; readonly text: string }> {
+    const answer = await fetch(`http://127.0.0.1:${this.env.PORT}${path}`)
+    return { status: answer.status, text: await answer.text() }
+  }
+
+  async isReady(): Promise<void> {
+    await this.logs("Listening")
+    const deadline = Date.now() + patience
+    while ((await this.get("/ready")).status !== 200) {
+      if (Date.now() > deadline) throw new Error(`${this.name} is not ready. It logged:\n${this.logged}`)
+      await wait(20)
+    }
   }
 
   linesWith(text: string): ReadonlyArray<string> {

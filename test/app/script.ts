@@ -109,7 +109,7 @@ const listened = Effect.fnUntraced(function*(client: Client) {
 }, Effect.scoped)
 
 const audited = Effect.fnUntraced(function*(client: Client) {
-  const [schedule] = yield* client.schedules.list()
+  const [schedule] = yield* until(client.schedules.list(), (schedules) => schedules.length > 0)
   const { body, headers } = yield* client.schedules.trigger({ params: { name: "audit" } })
   const runs = client.schedules.runs({ params: { name: "audit" }, query: { limit: 5 } })
   const { items } = yield* until(

@@ -159,7 +159,7 @@ export const suite = (transport: "redis" | "nats", startBroker: () => Promise<Br
       first.signal("SIGKILL")
       await first.ended
       const others: ReadonlyArray<Process> = [await scheduler(), await scheduler()]
-      await Promise.all(others.map((one) => one.logs("Listening")))
+      await Promise.all(others.map((one) => one.isReady()))
       const before = working.linesWith("begins").length
       await working.logs("begins", before + 2)
       for (const one of others) one.signal("SIGTERM")

@@ -1,5 +1,12 @@
 /** What a worker process answers while its broker comes and goes, and while it drains. */
+import { NodeHttpServer } from "@effect/platform-node"
+import * as WorkerHttp from "@troupe/core/WorkerHttp"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Logger from "effect/Logger"
+import * as Tracer from "effect/Tracer"
 import { type ChildProcess, fork } from "node:child_process"
+import { createServer } from "node:http"
 import { join } from "node:path"
 import { afterAll, describe, expect, it } from "vitest"
 import { freePort } from "../servers/process.ts"
@@ -43,6 +50,31 @@ const start = async (url?: string) => {
       })
   }
 }
+
+describe("the server of the endpoints", () => {
+  it("neither logs nor traces what a prober asks", async () => {
+    const port = await freePort()
+    const seen: Array<string> = []
+    const tracer = Tracer.make({
+      span: (options) => {
+        seen.push(options.name)
+        return new Tracer.NativeSpan(options)
+      }
+    })
+    const logger = Logger.make<unknown, void>(({ message }) => void seen.push(String(message)))
+    const server = WorkerHttp.layer().pipe(
+      Layer.provide(NodeHttpServer.layer(createServer, { port, host: "127.0.0.1" })),
+      Layer.provide(Layer.mergeAll(Layer.succeed(Tracer.Tracer, tracer), Logger.layer([logger])))
+    )
+    const asked = Effect.promise(() =>
+      Promise.all(
+        ["/live", "/ready", "/metrics"].map(async (path) => (await fetch(`http://127.0.0.1:${port}${path}`)).status)
+      )
+    )
+    expect(await Effect.runPromise(Effect.provide(asked, server))).toEqual([200, 503, 200])
+    expect(seen).toEqual([`Listening on http://127.0.0.1:${port}`])
+  })
+})
 
 describe.concurrent("a worker process", { timeout: 60_000 }, () => {
   it("answers to the end of its drain, and is not ready from the signal on", async () => {

@@ -15,13 +15,17 @@ import * as HttpServerResponse from "effect/http/HttpServerResponse"
 import * as Layer from "effect/Layer"
 import * as PrometheusMetrics from "effect/observability/PrometheusMetrics"
 import { Health, type Report } from "./Health.ts"
+import { nameOf } from "./internal/telemetry/prometheus.ts"
 
 export interface Options {
   /** Answers 200 as long as the process and its event loop run. Default: `/live`. */
   readonly live?: HttpRouter.PathInput | undefined
   /** Answers 200 if the process is ready, as `Health` defines it, and else 503; the body says why. Default: `/ready`. */
   readonly ready?: HttpRouter.PathInput | undefined
-  /** The metrics of the process as Prometheus text. `false`: not served. Default: `/metrics`. */
+  /**
+   * All metrics of the process as Prometheus text. Those of Troupe have the names that exporters of OpenTelemetry give them:
+   * `job_wait_duration_seconds`, `job_retries_total`. `false`: not served. Default: `/metrics`.
+   */
   readonly metrics?: HttpRouter.PathInput | false | undefined
 }
 
@@ -51,7 +55,7 @@ export const layerRoutes = (options: Options = {}): Layer.Layer<never, never, Ht
           router.add("GET", ready, Effect.map(report, (one) => answer(one.ready ? 200 : 503, bodyOf(one))))
       )
     ),
-    metrics === false ? Layer.empty : PrometheusMetrics.layerHttp({ path: metrics })
+    metrics === false ? Layer.empty : PrometheusMetrics.layerHttp({ path: metrics, metricNameMapper: nameOf })
   )
 }
 

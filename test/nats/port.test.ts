@@ -8,7 +8,14 @@ import type { Scope } from "effect/Scope"
 import { afterAll, beforeAll, describe, expect, test } from "vitest"
 import * as JetStream from "../../packages/transport-nats/src/internal/jetstream.ts"
 import * as Link from "../../packages/transport-nats/src/internal/link.ts"
-import type { Delivered, Published, PullEvent, Streams } from "../../packages/transport-nats/src/internal/streams.ts"
+import { Outbox } from "../../packages/transport-nats/src/internal/outbox.ts"
+import type {
+  Delivered,
+  Publish,
+  Published,
+  PullEvent,
+  Streams
+} from "../../packages/transport-nats/src/internal/streams.ts"
 import { playAtPort } from "../../packages/transport-nats/test/model/play.ts"
 import { type NatsServer, startNats } from "../servers/nats.ts"
 
@@ -30,12 +37,14 @@ afterAll(() => server.stop())
 
 let count = 0
 
+const connected = Effect.acquireRelease(
+  Effect.promise(() => connect({ servers: server.url, maxReconnectAttempts: -1, reconnectTimeWait: 50 })),
+  (connection) => Effect.promise(() => connection.close())
+)
+
 const onServer = (body: Body) =>
   Effect.runPromise(Effect.scoped(Effect.gen(function*() {
-    const connection = yield* Effect.acquireRelease(
-      Effect.promise(() => connect({ servers: server.url, maxReconnectAttempts: -1, reconnectTimeWait: 50 })),
-      (connection) => Effect.promise(() => connection.close())
-    )
+    const connection = yield* connected
     const link = yield* Link.make({ connection, inboxPrefix: undefined, patience: 10_000 })
     const streams = JetStream.make(link, { replicas: 1, bindOnly: false })
     const crash = Effect.promise(async () => {
@@ -130,6 +139,38 @@ describe("publish", () => {
       expect((yield* publish(rig, "a", "1", { messageId: "n", expected: 0 }))._tag).toBe("WrongSequence")
       expect((yield* publish(rig, "b", "1", { messageId: "m" }))._tag).toBe("Duplicate")
       expect((yield* publish(rig, "b", "2", { expected: 0 }))._tag).toBe("Stored")
+    }))
+
+  test("server: it is written as bytes, past the client", () =>
+    Effect.runPromise(Effect.scoped(Effect.map(connected, (connection) => {
+      expect(new Outbox(connection).isDirect).toBe(true)
+    }))))
+
+  both("in any size, in order", (rig) =>
+    Effect.gen(function*() {
+      yield* work(rig)
+      // around the sizes that are copied, sent at once, and more than a buffer
+      const sizes = [
+        0,
+        1,
+        16_384,
+        16_385,
+        31_000,
+        1,
+        40_000,
+        300_000,
+        2,
+        ...Array.from({ length: 100 }, (_, i) => 4_000 + i)
+      ]
+      const answers = yield* rig.streams.publish(
+        sizes.map((size, index) => ({ subject: `${rig.name}.${index}`, bytes: new Uint8Array(size).fill(index) }))
+      )
+      expect(answers.map((answer) => "sequence" in answer && answer.sequence)).toEqual(
+        sizes.map((_, index) => index + 1)
+      )
+      const stored = yield* rig.streams.at(rig.name, sizes.map((_, index) => index + 1))
+      expect(stored.map((message) => message?.bytes.length)).toEqual(sizes)
+      expect(stored.every((message, index) => message?.bytes.every((byte) => byte === index))).toBe(true)
     }))
 
   both("refuses above the limit, and takes what replaces something of its size", (rig) =>
@@ -304,6 +345,34 @@ describe("hand out", () => {
       yield* rig.streams.acknowledge([delivered[0]!.reply, delivered[2]!.reply], { _tag: "Done" })
       const later = yield* rig.streams.consumerInfo(rig.name, "c")
       expect(later).toEqual({ ackWait: 1_000, delivered: 3, ackFloor: 1, pending: 0, ackPending: 1 })
+    }))
+
+  both("what was finished never again", (rig) =>
+    Effect.gen(function*() {
+      yield* work(rig)
+      for (const word of ["a", "b", "c"]) yield* publish(rig, word, word)
+      const { take } = yield* pulling(rig)
+      const [a, b, c] = yield* take(200)
+      yield* rig.streams.finish([a!.reply, b!.reply, c!.reply])
+      const info = yield* rig.streams.consumerInfo(rig.name, "c")
+      expect(info).toEqual({ ackWait: 1_000, delivered: 3, ackFloor: 3, pending: 0, ackPending: 0 })
+      expect(yield* take(1_500)).toEqual([])
+    }))
+
+  both("headers of ours among those of JetStream", (rig) =>
+    Effect.gen(function*() {
+      yield* work(rig)
+      const send = (word: string, message: Partial<Publish>) =>
+        rig.streams.publish([{ subject: `${rig.name}.${word}`, bytes: bytes(word), ...message }])
+      yield* send("plain", {})
+      yield* send("theirs", { messageId: "Trouble", expected: 0 })
+      yield* send("ours", { messageId: "m", expected: 0, headers: { "Troupe-Check": "1", "Troupe-Deliveries": "3" } })
+      yield* send("empty", { bytes: new Uint8Array(0), headers: { "Troupe-Check": "1" } })
+      const { take } = yield* pulling(rig)
+      const found = (yield* take(300)).map((
+        { headers }
+      ) => [headers.get("Troupe-Check"), headers.get("Troupe-Deliveries")])
+      expect(found).toEqual([[undefined, undefined], [undefined, undefined], ["1", "3"], ["1", undefined]])
     }))
 
   both("the rest after the server was killed", (rig) =>

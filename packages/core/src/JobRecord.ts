@@ -151,7 +151,10 @@ export const fromBytes = (bytes: Uint8Array): JobRecord => {
 }
 
 /** Records one behind the other, each after its length (u32, big-endian). */
-export const manyToBytes = (records: ReadonlyArray<JobRecord>): Uint8Array => Frame.join(records.map(toBytes))
+export const manyToBytes = (records: ReadonlyArray<JobRecord>): Uint8Array => join(records.map(toBytes))
+
+/** `manyToBytes` of records that `toBytes` wrote already. */
+export const join = (records: ReadonlyArray<Uint8Array>): Uint8Array => Frame.join(records)
 
 /** Reads `manyToBytes`. Throws an `Error` if one of the records cannot be read. */
 export const manyFromBytes = (bytes: Uint8Array): ReadonlyArray<JobRecord> =>

@@ -60,7 +60,6 @@ export const make = (link: Link, options: Options) => {
       operation: call.operation,
       subject: call.subject,
       bytes: Buffer.from(call.body),
-      headers: undefined,
       onReply: (reply): Verdict => {
         const answer = reply.json<A & { readonly error?: Errors.ApiError }>()
         if (answer.error === undefined) {

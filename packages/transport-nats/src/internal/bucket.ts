@@ -151,7 +151,7 @@ export class Bucket {
     const errors = yield* publisher.publish(names, jobs)
     const refused = new Set(jobs.filter((_, index) => errors[index] !== undefined).map(({ auth }) => auth))
     const done = batch.filter(({ auth }) => !refused.has(auth))
-    yield* streams.acknowledge(done.map(({ reply }) => reply), { _tag: "Done" })
+    yield* streams.finish(done.map(({ reply }) => reply))
     if (refused.size === 0) return
     for (const one of batch) if (refused.has(one.auth)) this.due.push(one)
     yield* Effect.sleep(pause)

@@ -74,39 +74,36 @@ export class NatsBus implements Bus {
   announce(
     records: ReadonlyArray<{ readonly record: JobRecord.JobRecord; readonly bytes: Uint8Array }>
   ): Effect.Effect<void> {
-    const byClient = new Map<string, [JobRecord.JobRecord, ...Array<JobRecord.JobRecord>]>()
+    const byClient = new Map<string, [Uint8Array, ...Array<Uint8Array>]>()
     const messages: Array<Effect.Effect<void, TransportError>> = []
     for (const { bytes, record } of records) {
       if (this.interest.isThere(record.queue)) messages.push(this.publish(jobTopic(record.queue, record.id), bytes))
       const client = record.replyTo
       if (client === undefined) continue
       const list = byClient.get(client)
-      if (list === undefined) byClient.set(client, [record])
-      else list.push(record)
+      if (list === undefined) byClient.set(client, [bytes])
+      else list.push(bytes)
     }
     for (const [client, list] of byClient) {
       for (const some of this.chunks(list)) {
-        messages.push(this.publish(resultsTopic(client), JobRecord.manyToBytes(some)))
+        messages.push(this.publish(resultsTopic(client), JobRecord.join(some)))
       }
     }
     return Effect.ignore(Effect.all(messages, { discard: true }))
   }
 
   /** No message is larger than the server takes. */
-  private *chunks(
-    records: NonEmptyReadonlyArray<JobRecord.JobRecord>
-  ): Generator<ReadonlyArray<JobRecord.JobRecord>> {
-    let chunk: Array<JobRecord.JobRecord> = []
+  private *chunks(records: NonEmptyReadonlyArray<Uint8Array>): Generator<ReadonlyArray<Uint8Array>> {
+    let chunk: Array<Uint8Array> = []
     let size = 0
     for (const record of records) {
-      const bytes = record.value.length + 1024
-      if (chunk.length > 0 && size + bytes > this.streams.maxPayload / 2) {
+      if (chunk.length > 0 && size + record.length > this.streams.maxPayload / 2) {
         yield chunk
         chunk = []
         size = 0
       }
       chunk.push(record)
-      size += bytes
+      size += record.length + 4
     }
     yield chunk
   }

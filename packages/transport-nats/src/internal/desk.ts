@@ -1,13 +1,12 @@
 /**
  * Where pulls wait for jobs, and jobs for pulls.
  */
-import type { Delivery } from "@troupe/core/JobLog"
 import type { NonEmptyReadonlyArray } from "effect/Array"
 import type { HandOut } from "./handOut.ts"
 
 export interface Pull {
   readonly max: number
-  readonly resume: (deliveries: NonEmptyReadonlyArray<Delivery>) => void
+  readonly resume: (deliveries: NonEmptyReadonlyArray<HandOut>) => void
 }
 
 export class Desk {

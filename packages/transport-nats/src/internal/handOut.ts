@@ -32,6 +32,8 @@ export class HandOut implements Delivery {
   readonly turn: Turn | undefined
   /** In what it writes to the row. */
   readonly nonce: string
+  /** The subscription that handed it out. */
+  owner: unknown = undefined
   /** Sequence of the row as far as we know: what the next write expects. */
   rowSequence: number
   private settlement: Settlement["_tag"] | undefined = undefined

@@ -8,12 +8,10 @@ import * as Effect from "effect/Effect"
 import * as Api from "./api.ts"
 import * as Errors from "./errors.ts"
 import * as Headers from "./headers.ts"
-import type { Link, Verdict } from "./link.ts"
+import type { Link, Request, Verdict } from "./link.ts"
 import * as Message from "./message.ts"
 import * as Puller from "./puller.ts"
 import type { Acknowledgement, Publish, Published, Stored, Streams } from "./streams.ts"
-
-const nothing = new Uint8Array(0)
 
 const payloads = { done: Buffer.from("+ACK"), working: Buffer.from("+WPI") }
 
@@ -29,12 +27,13 @@ const acknowledgement = (how: Acknowledgement): Buffer => {
   }
 }
 
-const headersOf = ({ expected, headers, messageId }: Publish): Buffer | undefined => {
-  const list: Array<readonly [string, string]> = []
-  if (messageId !== undefined) list.push(["Nats-Msg-Id", messageId])
-  if (expected !== undefined) list.push(["Nats-Expected-Last-Subject-Sequence", String(expected)])
-  if (headers !== undefined) { for (const name in headers) list.push([name, headers[name]!]) }
-  return Headers.encode(list)
+const headersOf = ({ expected, headers, messageId }: Publish): string => {
+  let lines = ""
+  // ours first: whoever gets the message looks for them
+  if (headers !== undefined) { for (const name in headers) lines += `${name}: ${headers[name]}\r\n` }
+  if (messageId !== undefined) lines += `Nats-Msg-Id: ${messageId}\r\n`
+  if (expected !== undefined) lines += `Nats-Expected-Last-Subject-Sequence: ${expected}\r\n`
+  return Headers.encode(lines)
 }
 
 interface PublishAnswer {
@@ -61,21 +60,88 @@ const plainSequence = (data: Uint8Array): number => {
   return sequence
 }
 
+/** What many requests come to. */
+class Answers<A> {
+  private readonly answers: Array<A>
+  private readonly resume: (answers: Effect.Effect<ReadonlyArray<A>>) => void
+  private missing: number
+
+  constructor(count: number, resume: (answers: Effect.Effect<ReadonlyArray<A>>) => void) {
+    this.answers = Array.from({ length: count })
+    this.missing = count
+    this.resume = resume
+  }
+
+  put(index: number, answer: A): void {
+    this.answers[index] = answer
+    if (--this.missing === 0) this.resume(Effect.succeed(this.answers))
+  }
+}
+
 /** One effect for many requests: a fiber each would cost more than the request. */
 const all = <A, B>(
   items: ReadonlyArray<A>,
-  start: (item: A, done: (answer: B) => void) => void
+  start: (item: A, index: number, answers: Answers<B>) => void
 ): Effect.Effect<ReadonlyArray<B>> =>
   items.length === 0 ? Effect.succeed([]) : Effect.callback((resume) => {
-    const answers: Array<B> = Array.from({ length: items.length })
-    let missing = items.length
-    for (let index = 0; index < items.length; index++) {
-      start(items[index]!, (answer) => {
-        answers[index] = answer
-        if (--missing === 0) resume(Effect.succeed(answers))
-      })
-    }
+    const answers = new Answers<B>(items.length, resume)
+    for (let index = 0; index < items.length; index++) start(items[index]!, index, answers)
   })
+
+/** The most frequent request: an object without closures. */
+class PublishRequest implements Request {
+  readonly message: Publish
+  readonly subject: string
+  readonly bytes: Uint8Array
+  readonly headers: string
+  readonly mayWait = true
+  private readonly index: number
+  private readonly answers: Answers<Published>
+
+  constructor(message: Publish, index: number, answers: Answers<Published>) {
+    this.message = message
+    this.subject = message.subject
+    this.bytes = message.bytes
+    this.headers = headersOf(message)
+    this.index = index
+    this.answers = answers
+  }
+
+  get operation(): string {
+    return `publish to "${this.subject}"`
+  }
+
+  onReply(reply: Msg): Verdict {
+    const sequence = plainSequence(reply.data)
+    if (sequence > 0) {
+      this.answers.put(this.index, { _tag: "Stored", sequence })
+      return undefined
+    }
+    const { duplicate, error, seq } = reply.json<PublishAnswer>()
+    if (error === undefined) {
+      this.answers.put(this.index, { _tag: duplicate === true ? "Duplicate" : "Stored", sequence: seq ?? 0 })
+      return undefined
+    }
+    switch (Errors.kindOf(error)) {
+      case "wrongSequence":
+        this.answers.put(this.index, { _tag: "WrongSequence" })
+        return undefined
+      case "full":
+        this.answers.put(this.index, { _tag: "Full", description: Errors.describe(error) })
+        return undefined
+      case "passing":
+      case "noStream":
+        return { again: Errors.describe(error) }
+      default:
+        this.onError(Errors.refused(this.operation, Errors.describe(error)))
+        return undefined
+    }
+  }
+
+  onError(error: TransportError): void {
+    this.answers.put(this.index, { _tag: "Failed", error })
+  }
+}
 
 type Result<A> = { readonly value: A } | { readonly error: TransportError }
 
@@ -91,52 +157,13 @@ const orFail = <A>(results: ReadonlyArray<Result<A>>): Effect.Effect<ReadonlyArr
 export const make = (link: Link, options: Api.Options): Streams => {
   const api = Api.make(link, options)
 
-  const publishOne = (message: Publish, done: (answer: Published) => void): void => {
-    link.request({
-      operation: `publish to "${message.subject}"`,
-      subject: message.subject,
-      bytes: message.bytes,
-      headers: headersOf(message),
-      mayWait: true,
-      onReply: (reply): Verdict => {
-        const sequence = plainSequence(reply.data)
-        if (sequence > 0) {
-          done({ _tag: "Stored", sequence })
-          return undefined
-        }
-        const { duplicate, error, seq } = reply.json<PublishAnswer>()
-        if (error === undefined) {
-          done({ _tag: duplicate === true ? "Duplicate" : "Stored", sequence: seq ?? 0 })
-          return undefined
-        }
-        switch (Errors.kindOf(error)) {
-          case "wrongSequence":
-            done({ _tag: "WrongSequence" })
-            return undefined
-          case "full":
-            done({ _tag: "Full", description: Errors.describe(error) })
-            return undefined
-          case "passing":
-          case "noStream":
-            return { again: Errors.describe(error) }
-          default:
-            done({
-              _tag: "Failed",
-              error: Errors.refused(`publish to "${message.subject}"`, Errors.describe(error))
-            })
-            return undefined
-        }
-      },
-      onError: (error) => done({ _tag: "Failed", error })
-    })
-  }
+  type Done = (answer: Result<Stored | undefined>) => void
 
-  const direct = (stream: string, body: string, done: (answer: Result<Stored | undefined>) => void): void => {
+  const direct = (stream: string, body: string, done: Done): void => {
     link.request({
       operation: `get from stream "${stream}"`,
       subject: `$JS.API.DIRECT.GET.${stream}`,
       bytes: Buffer.from(body),
-      headers: undefined,
       onReply: (reply: Msg): Verdict => {
         const code = reply.headers?.code ?? 0
         if (code === 404) done({ value: undefined })
@@ -148,7 +175,7 @@ export const make = (link: Link, options: Api.Options): Streams => {
     })
   }
 
-  const get = (stream: string, body: string, done: (answer: Result<Stored | undefined>) => void): void => {
+  const get = (stream: string, body: string, done: Done): void => {
     if (api.isDirect) return direct(stream, body, done)
     api.start<Message.ApiMessage>({
       operation: `get from stream "${stream}"`,
@@ -160,47 +187,62 @@ export const make = (link: Link, options: Api.Options): Streams => {
     })
   }
 
+  /** One answer per body. */
+  const getAll = (
+    stream: string,
+    bodies: ReadonlyArray<string>
+  ): Effect.Effect<ReadonlyArray<Stored | undefined>, TransportError> =>
+    Effect.flatMap(
+      all<string, Result<Stored | undefined>>(bodies, (body, index, answers) =>
+        get(stream, body, (answer) => answers.put(index, answer))),
+      orFail
+    )
+
+  const confirm = (
+    acknowledgements: ReadonlyArray<Pick<Request, "subject" | "before">>,
+    bytes: Uint8Array
+  ): Effect.Effect<void, TransportError> =>
+    Effect.asVoid(Effect.flatMap(
+      all<Pick<Request, "subject" | "before">, Result<void>>(acknowledgements, (one, index, answers) =>
+        link.request({
+          ...one,
+          operation: "acknowledge",
+          bytes,
+          onReply: () => {
+            answers.put(index, { value: undefined })
+            return undefined
+          },
+          onError: (error) => answers.put(index, { error })
+        })),
+      orFail
+    ))
+
   return {
-    publish: (messages) => all(messages, publishOne),
-    last: (stream, subjects) =>
-      Effect.flatMap(
-        all(subjects, (subject: string, done: (answer: Result<Stored | undefined>) => void) =>
-          get(stream, JSON.stringify({ last_by_subj: subject }), done)),
-        orFail
+    publish: (messages) =>
+      all<Publish, Published>(
+        messages,
+        (message, index, answers) => link.request(new PublishRequest(message, index, answers))
       ),
-    at: (stream, sequences) =>
-      Effect.flatMap(
-        all(sequences, (sequence: number, done: (answer: Result<Stored | undefined>) => void) =>
-          get(stream, JSON.stringify({ seq: sequence }), done)),
-        orFail
-      ),
+    last: (stream, subjects) => getAll(stream, subjects.map((subject) => JSON.stringify({ last_by_subj: subject }))),
+    at: (stream, sequences) => getAll(stream, sequences.map((sequence) => JSON.stringify({ seq: sequence }))),
     next: (stream, filter, sequence) =>
       Effect.map(
-        Effect.flatMap(
-          all([filter], (subject: string, done: (answer: Result<Stored | undefined>) => void) =>
-            get(stream, JSON.stringify({ seq: Math.max(1, sequence), next_by_subj: subject }), done)),
-          orFail
-        ),
-        ([found]) =>
-          found
+        getAll(stream, [JSON.stringify({ seq: Math.max(1, sequence), next_by_subj: filter })]),
+        ([found]) => found
       ),
-    acknowledge: (replies, how) => {
-      const bytes = acknowledgement(how)
-      return Effect.asVoid(Effect.flatMap(
-        all(replies, (subject: string, done: (answer: Result<void>) => void) =>
-          link.request({
-            operation: "acknowledge",
-            subject,
-            bytes,
-            headers: undefined,
-            onReply: () => {
-              done({ value: undefined })
-              return undefined
-            },
-            onError: (error) => done({ error })
-          })),
-        orFail
-      ))
+    acknowledge: (replies, how) => confirm(replies.map((subject) => ({ subject })), acknowledgement(how)),
+    finish: (replies) => {
+      const byConsumer = new Map<string, Array<string>>()
+      for (const reply of replies) {
+        const consumer = Message.consumerOf(reply)
+        const list = byConsumer.get(consumer)
+        if (list === undefined) byConsumer.set(consumer, [reply])
+        else list.push(reply)
+      }
+      return confirm(
+        Array.from(byConsumer.values(), (list) => ({ before: list.slice(0, -1), subject: list.at(-1)! })),
+        payloads.done
+      )
     },
     purge: api.purge,
     remove: api.remove,
@@ -214,7 +256,7 @@ export const make = (link: Link, options: Api.Options): Streams => {
       Effect.suspend(() => {
         if (!link.isReady) return Effect.fail(Errors.unavailable("broadcast", "the connection is away"))
         try {
-          link.connection.publish(subject, bytes.length === 0 ? nothing : bytes)
+          link.post(subject, "", bytes)
           return Effect.void
         } catch (error) {
           return Effect.fail(Errors.refused(`broadcast to "${subject}"`, String(error), error))

@@ -12,7 +12,7 @@ import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import type { Scope } from "effect/Scope"
 import * as Errors from "./errors.ts"
-import * as Headers from "./headers.ts"
+import { Outbox } from "./outbox.ts"
 
 /** What the caller makes of an answer: nothing more to do, or a reason to ask again. */
 export type Verdict = undefined | { readonly again: string }
@@ -22,7 +22,10 @@ export interface Request {
   readonly operation: string
   readonly subject: string
   readonly bytes: Uint8Array
-  readonly headers: Buffer | undefined
+  /** As `Headers.encode` wrote them; nothing: none. */
+  readonly headers?: string
+  /** Subjects that get the same bytes right before, each time. */
+  readonly before?: ReadonlyArray<string>
   /** It stands back when many are under way. Heartbeats must not. */
   readonly mayWait?: boolean
   readonly onReply: (reply: Msg) => Verdict
@@ -57,6 +60,7 @@ const shortestStall = 300
 export class Link {
   readonly connection: NatsConnection
   readonly patience: number
+  private readonly outbox: Outbox
   private readonly inbox: string
   private readonly inboxPrefix: string | undefined
   private readonly clock: Clock.Clock
@@ -82,6 +86,7 @@ export class Link {
     readonly clock: Clock.Clock
   }) {
     this.connection = options.connection
+    this.outbox = new Outbox(options.connection)
     this.patience = options.patience
     this.clock = options.clock
     const fork = Effect.runForkWith(options.context)
@@ -111,6 +116,11 @@ export class Link {
   /** Bytes that a server may send at once: it drops a client that is too slow for what is on its way. */
   get maxPull(): number {
     return Math.max(16 * 1024 * 1024, 2 * (this.connection.info?.max_payload ?? 0))
+  }
+
+  /** Sends without an answer: it may be lost. Throws what the client throws. */
+  post(subject: string, reply: string, bytes: Uint8Array): void {
+    this.outbox.publish(subject, reply, "", bytes)
   }
 
   get isReady(): boolean {
@@ -150,19 +160,15 @@ export class Link {
   }
 
   private send(sent: Sent, now: number): void {
-    const { bytes, headers, operation, subject } = sent.request
+    const { before, bytes, headers = "", subject } = sent.request
     sent.tries++
     sent.againAt = now + silence
-    const reply = `${this.inbox}.${sent.token}`
     try {
-      this.connection.publish(
-        subject,
-        bytes,
-        headers === undefined ? { reply } : { reply, headers: Headers.wrap(headers) }
-      )
+      if (before !== undefined) { for (const other of before) this.outbox.publish(other, "", "", bytes) }
+      this.outbox.publish(subject, `${this.inbox}.${sent.token}`, headers, bytes)
     } catch (error) {
       if (error instanceof errors.InvalidArgumentError || error instanceof errors.InvalidSubjectError) {
-        return this.fail(sent, Errors.refused(operation, error.message, error))
+        return this.fail(sent, Errors.refused(sent.request.operation, error.message, error))
       }
       // closed or draining: others say so to the user
       sent.trouble = error instanceof Error ? error.message : String(error)
@@ -195,7 +201,7 @@ export class Link {
   }
 
   private monotonic(): number {
-    return Number(this.clock.monotonicTimeNanosUnsafe() / 1_000_000n)
+    return Number(this.clock.monotonicTimeNanosUnsafe()) / 1e6
   }
 
   /** Looks whether this process stood still: what it reads now may be old. */

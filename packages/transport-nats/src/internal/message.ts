@@ -45,9 +45,36 @@ export const fromApi = ({ data, hdrs, seq, subject, time }: NonNullable<ApiMessa
   timestamp: Date.parse(time)
 })
 
+/** What the reply subjects of one consumer begin with. */
+export const consumerOf = (reply: string): string => {
+  const dots = dotsOf(reply)
+  return reply.slice(0, dots[consumerAt(dots)])
+}
+
+const dotsOf = (text: string): ReadonlyArray<number> => {
+  const dots: Array<number> = []
+  for (let at = text.indexOf("."); at >= 0; at = text.indexOf(".", at + 1)) dots.push(at)
+  return dots
+}
+
+/** The dot behind the name of the consumer. */
+const consumerAt = (dots: ReadonlyArray<number>): number => dots.length > 8 ? 5 : 3
+
+/** Digits of a text up to something else. */
+const numberAt = (text: string, from: number): number => {
+  let value = 0
+  for (let at = from; at < text.length; at++) {
+    const digit = text.charCodeAt(at) - 48
+    if (digit < 0 || digit > 9) break
+    value = value * 10 + digit
+  }
+  return value
+}
+
 /** A delivery: its reply subject says what the server knows of it. */
 class PulledMessage implements Delivered {
   readonly subject: string
+  readonly bytes: Uint8Array
   readonly reply: string
   readonly sequence: number
   readonly timestamp: number
@@ -58,23 +85,22 @@ class PulledMessage implements Delivered {
   constructor(message: Msg) {
     this.message = message
     this.subject = message.subject
+    this.bytes = message.data
     const reply = message.reply ?? ""
     this.reply = reply
     // $JS.ACK[.domain.account].stream.consumer.deliveries.sequence.consumer sequence.time.pending[.random]
-    const words = reply.split(".")
-    const from = words.length > 9 ? 6 : 4
-    this.deliveries = Number(words[from])
-    this.sequence = Number(words[from + 1])
+    const dots = dotsOf(reply)
+    const from = consumerAt(dots)
+    this.deliveries = numberAt(reply, dots[from]! + 1)
+    this.sequence = numberAt(reply, dots[from + 1]! + 1)
     // nanoseconds
-    this.timestamp = Math.floor(Number(words[from + 3]) / 1_000_000)
-  }
-
-  get bytes(): Uint8Array {
-    return this.message.data
+    this.timestamp = Math.floor(numberAt(reply, dots[from + 3]! + 1) / 1_000_000)
   }
 
   get headers(): ReadonlyMap<string, string> {
-    return this.parsed ??= Headers.decode(this.message.headers)
+    return this.parsed ??= Headers.mayHaveOurs(this.bytes)
+      ? Headers.decode(this.message.headers)
+      : Headers.none
   }
 }
 

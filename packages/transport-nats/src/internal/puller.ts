@@ -77,7 +77,7 @@ class Pulls implements Puller {
       : { batch, no_wait: true, max_bytes: this.link.maxPull }
     this.silentUntil = this.link.now() + (wait ? this.patience : silence)
     try {
-      this.link.connection.publish(this.subject, Buffer.from(JSON.stringify(body)), { reply: this.inbox })
+      this.link.post(this.subject, this.inbox, Buffer.from(JSON.stringify(body)))
     } catch {
       this.silentUntil = this.link.now() + pause
     }
@@ -113,8 +113,9 @@ class Pulls implements Puller {
     this.link.checkStall()
     // it comes again with the lease that began when it was sent
     if (this.isStale) return
-    const code = message.headers?.code ?? 0
-    if (message.data.length > 0 || code === 0) {
+    // a status is empty: headers are not read for nothing
+    const code = message.data.length > 0 ? 0 : message.headers?.code ?? 0
+    if (code === 0) {
       this.silentUntil = this.link.now() + this.patience
       this.onEvent({ _tag: "Message", message: Message.pulled(message) })
       if (this.missing > 0 && --this.missing === 0) this.onEvent({ _tag: "End", mayHaveLost: false })

@@ -60,10 +60,18 @@ interface Header {
 }
 
 export const pack = (header: unknown, ...parts: ReadonlyArray<Uint8Array>): Uint8Array => {
-  const text = Buffer.from(JSON.stringify(header))
-  const length = Buffer.allocUnsafe(4)
-  length.writeUInt32BE(text.length)
-  return Buffer.concat([length, text, ...parts])
+  const text = JSON.stringify(header)
+  let size = 4 + Buffer.byteLength(text)
+  for (const part of parts) size += part.length
+  // pooled: one allocation for many
+  const bytes = Buffer.allocUnsafe(size)
+  let at = 4 + bytes.write(text, 4)
+  bytes.writeUInt32BE(at - 4)
+  for (const part of parts) {
+    bytes.set(part, at)
+    at += part.length
+  }
+  return bytes
 }
 
 /** Throws on what is no packet. */

@@ -19,20 +19,26 @@ export interface Write {
   readonly expected: number
 }
 
-/** What a write came to. */
-const sequenceOf = (answer: Published): Effect.Effect<Written, TransportError> => {
-  switch (answer._tag) {
-    case "Stored":
-    case "Duplicate":
-      return Effect.succeed(answer.sequence)
-    case "WrongSequence":
-      return Effect.undefined
-    case "Failed":
-      return Effect.fail(answer.error)
-    case "Full":
-      // rows have no limits of ours
-      return Effect.fail(Errors.unavailable("write a row", answer.description))
+/** What writes came to. */
+const sequencesOf = (answers: ReadonlyArray<Published>): Effect.Effect<ReadonlyArray<Written>, TransportError> => {
+  const sequences: Array<Written> = []
+  for (const answer of answers) {
+    switch (answer._tag) {
+      case "Stored":
+      case "Duplicate":
+        sequences.push(answer.sequence)
+        break
+      case "WrongSequence":
+        sequences.push(undefined)
+        break
+      case "Failed":
+        return Effect.fail(answer.error)
+      case "Full":
+        // rows have no limits of ours
+        return Effect.fail(Errors.unavailable("write a row", answer.description))
+    }
   }
+  return Effect.succeed(sequences)
 }
 
 export class Rows {
@@ -70,7 +76,7 @@ export class Rows {
       bytes,
       expected
     }))
-    return Effect.flatMap(this.streams.publish(messages), (answers) => Effect.forEach(answers, sequenceOf))
+    return Effect.flatMap(this.streams.publish(messages), sequencesOf)
   }
 
   /** Removes a row of this sequence or older. */

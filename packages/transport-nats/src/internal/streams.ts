@@ -44,6 +44,7 @@ export interface Stored {
   readonly timestamp: number
 }
 
+/** Its `headers` may lack JetStream's own if there are no others. */
 export interface Delivered extends Stored {
   /** Hand-outs by this consumer, this one included. May be lost in a crash of the server. */
   readonly deliveries: number
@@ -152,6 +153,11 @@ export interface Streams {
     replies: ReadonlyArray<string>,
     how: Acknowledgement
   ) => Effect.Effect<void, TransportError>
+  /**
+   * Acknowledges what is known to be over if it comes again. The server confirms only the last one of each consumer: it
+   * takes them in their order, so that a single one is lost but rarely.
+   */
+  readonly finish: (replies: ReadonlyArray<string>) => Effect.Effect<void, TransportError>
 
   /** Creates a stream that is not there. */
   readonly ensureStream: (config: StreamConfig) => Effect.Effect<void, TransportError>

@@ -188,7 +188,7 @@ class Consumer {
     })
     yield* context.publisher.publishAll(names, passed)
     yield* Letter.write(context.streams, names, letters)
-    yield* context.streams.acknowledge(over, { _tag: "Done" })
+    yield* context.streams.finish(over)
   })
 
   /** Jobs that nobody pulls go back: the worker pauses, stops, or is full. */
@@ -241,7 +241,6 @@ export const subscribe = Effect.fnUntraced(function*(
   const services = yield* Effect.context<never>()
   const clock = yield* Clock.Clock
   const fork = Effect.runForkWith(services)
-  const own = new WeakSet<HandOut.HandOut>()
   const acknowledging = yield* leftovers
   const recent = new Recent(() => clock.currentTimeMillisUnsafe(), options.lease / 2)
   yield* Register.enter(context, names, options)
@@ -276,7 +275,7 @@ export const subscribe = Effect.fnUntraced(function*(
   yield* Sweep.run(context, names)
 
   const ours = (delivery: Delivery): HandOut.HandOut | undefined =>
-    delivery instanceof HandOut.HandOut && own.has(delivery) ? delivery : undefined
+    delivery instanceof HandOut.HandOut && delivery.owner === consumer ? delivery : undefined
 
   const extend = Effect.fnUntraced(function*(handOuts: ReadonlyArray<HandOut.HandOut>) {
     const found = yield* context.rows.read(names, handOuts.map(({ id }) => id))
@@ -292,7 +291,7 @@ export const subscribe = Effect.fnUntraced(function*(
         const pull: Pull = {
           max,
           resume: (deliveries) => {
-            for (const one of deliveries) own.add(one as HandOut.HandOut)
+            for (const one of deliveries) one.owner = consumer
             resume(Effect.succeed(deliveries))
           }
         }
@@ -317,7 +316,7 @@ export const subscribe = Effect.fnUntraced(function*(
         context,
         names,
         settlements.map((settlement) => ({ settlement, handOut: ours(settlement.delivery) })),
-        (replies) => acknowledging.add(fork(streams.acknowledge(replies, { _tag: "Done" })))
+        (replies) => acknowledging.add(fork(streams.finish(replies)))
       )
     }
   }

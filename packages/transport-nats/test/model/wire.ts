@@ -7,6 +7,7 @@ import * as Effect from "effect/Effect"
 import type { Network } from "../../../core/test/simulation/link.ts"
 import type { Prng } from "../../../core/test/simulation/prng.ts"
 import type { Process, World } from "../../../core/test/simulation/world.ts"
+import { consumerOf } from "../../src/internal/message.ts"
 import type * as Port from "../../src/internal/streams.ts"
 import type { Consumer } from "./consumer.ts"
 import { type Pull, Puller, storedOf } from "./puller.ts"
@@ -217,6 +218,15 @@ export class Wire {
     })
   }
 
+  private acknowledgeUnconfirmed(reply: string): Effect.Effect<void> {
+    const [, , stream = "", consumer = "", , sequence] = reply.split(".")
+    return Effect.sync(() => {
+      const { loseReply, loseRequest } = this.network
+      if (this.random.float() < loseRequest + loseReply) return
+      this.request(() => this.consumer(stream, consumer)?.answer(Number(sequence), "ack"))
+    })
+  }
+
   private make(): Port.Streams {
     const { server } = this
     const present = <A>(stream: string, use: (stream: Stream) => A) => () => {
@@ -269,6 +279,16 @@ export class Wire {
           concurrency: "unbounded",
           discard: true
         }),
+      // the server is asked about the last one of each consumer: here any other may be lost, and more often than it is
+      finish: (replies) =>
+        Effect.forEach(
+          replies,
+          (reply, index) =>
+            replies.slice(index + 1).some((other) => consumerOf(other) === consumerOf(reply))
+              ? this.acknowledgeUnconfirmed(reply)
+              : this.acknowledgeOne(reply, { _tag: "Done" }),
+          { concurrency: "unbounded", discard: true }
+        ),
       ensureStream: (config) =>
         this.call("ensureStream", () => {
           if (this.stream(config.name) === undefined) server.addStream(settingsOf(config))

@@ -66,8 +66,8 @@ export class NatsBus implements Bus {
       const [first = "", ...others] = subject.slice(from + 2).split(".")
       onMessage({ topic: [first, ...others], bytes })
     })
-    const [first, queue] = prefix
-    return first === "job" ? Effect.andThen(heard, this.interest.register(queue)) : heard
+    const [first, name] = prefix
+    return first === "job" || first === "results" ? Effect.andThen(heard, this.interest.register(first, name)) : heard
   }
 
   /** Tells whoever waits of new records. A lost message only costs time. */
@@ -79,7 +79,7 @@ export class NatsBus implements Bus {
     for (const { bytes, record } of records) {
       if (this.interest.isThere(record.queue)) messages.push(this.publish(jobTopic(record.queue, record.id), bytes))
       const client = record.replyTo
-      if (client === undefined) continue
+      if (client === undefined || !this.interest.isClientThere(client)) continue
       const list = byClient.get(client)
       if (list === undefined) byClient.set(client, [bytes])
       else list.push(bytes)

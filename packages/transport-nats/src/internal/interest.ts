@@ -1,6 +1,10 @@
 /**
- * Who waits for jobs of others. A record is published to the topic of its job
- * only in queues where somebody has said so: it would cost every job a message.
+ * Who waits for what. A record is published to the topic of its job only in
+ * queues where somebody has said so, and to the client that enqueued it only
+ * while that client has: most of what is enqueued nobody waits for.
+ *
+ * Whoever waits says so before it looks at the record, and what a server sends
+ * to a worker stays in order: a record that is written later finds it heard.
  */
 import type { TransportError } from "@troupe/core/TransportError"
 import * as Effect from "effect/Effect"
@@ -12,8 +16,14 @@ import type { Streams } from "./streams.ts"
 const lasts = 60_000
 const every = 20_000
 
-/** For whoever waits for jobs of all queues. */
-const everything = "*"
+/** No word of a queue begins with the mark of `wordOf`. */
+const everyQueue = "=all"
+const everyClient = "=c"
+
+const wordOf = (topic: "job" | "results", name: string | undefined): string => {
+  if (topic === "job") return name === undefined ? everyQueue : Names.encode(name)
+  return name === undefined ? everyClient : `${everyClient}-${Names.encode(name)}`
+}
 
 const nothing = new Uint8Array(0)
 
@@ -22,9 +32,9 @@ export class Interest {
   private readonly now: () => number
   private readonly said: string
   private readonly asked: string
-  /** Our own waiters, by queue. */
+  /** Our own waiters, by word. */
   private readonly waiters = new Map<string, number>()
-  /** Until when somebody waits, by queue. */
+  /** Until when somebody waits, by word. */
   private readonly heard = new Map<string, number>()
 
   constructor(streams: Streams, prefix: string, now: () => number) {
@@ -34,16 +44,24 @@ export class Interest {
     this.asked = `${prefix}q`
   }
 
-  /** Whether somebody waits for a job of this queue. */
-  isThere(queue: string): boolean {
-    if (this.heard.size === 0) return false
+  private has(word: string, general: string): boolean {
     const now = this.now()
-    return (this.heard.get(Names.encode(queue)) ?? 0) > now || (this.heard.get(everything) ?? 0) > now
+    return (this.heard.get(word) ?? 0) > now || (this.heard.get(general) ?? 0) > now
   }
 
-  /** Registers a waiter until the scope closes; without a queue for all of them. */
-  register(queue: string | undefined): Effect.Effect<void, TransportError, Scope> {
-    const word = queue === undefined ? everything : Names.encode(queue)
+  /** Whether somebody waits for a job of this queue. */
+  isThere(queue: string): boolean {
+    return this.heard.size > 0 && this.has(wordOf("job", queue), everyQueue)
+  }
+
+  /** Whether this client waits for results of what it enqueued. */
+  isClientThere(client: string): boolean {
+    return this.heard.size > 0 && this.has(wordOf("results", client), everyClient)
+  }
+
+  /** Registers a waiter until the scope closes; without a queue or a client for all of them. */
+  register(topic: "job" | "results", name: string | undefined): Effect.Effect<void, TransportError, Scope> {
+    const word = wordOf(topic, name)
     const change = (by: number) =>
       Effect.sync(() => {
         const count = (this.waiters.get(word) ?? 0) + by
@@ -53,9 +71,8 @@ export class Interest {
     return Effect.andThen(Effect.acquireRelease(change(1), () => change(-1)), this.say(word))
   }
 
-  /** A queue's own word is no wildcard. */
   private say(word: string): Effect.Effect<void, TransportError> {
-    return this.streams.broadcast(this.said + (word === everything ? "=all" : word), nothing)
+    return this.streams.broadcast(this.said + word, nothing)
   }
 
   private readonly sayAll: Effect.Effect<void> = Effect.suspend(() =>
@@ -71,9 +88,14 @@ export class Interest {
       const word = subject.slice(from)
       const now = this.now()
       for (const [old, until] of this.heard) if (until <= now) this.heard.delete(old)
-      this.heard.set(word === "=all" ? everything : word, now + lasts)
+      this.heard.set(word, now + lasts)
     })
-    yield* this.streams.broadcast(this.asked, nothing)
+    const ask = this.streams.broadcast(this.asked, nothing)
+    yield* ask
+    // what was said meanwhile is lost
+    yield* this.streams.onReconnect(() =>
+      void Effect.runForkWith(context)(Effect.ignore(Effect.andThen(ask, this.sayAll)))
+    )
     yield* Effect.forkScoped(Effect.forever(Effect.andThen(Effect.sleep(every), this.sayAll)))
   })
 }

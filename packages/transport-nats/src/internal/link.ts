@@ -132,8 +132,8 @@ export class Link {
     return reply.data.length === 0 && reply.headers?.code === 503
   }
 
-  request(request: Request): void {
-    const now = this.now()
+  /** `now`: of those that are made at once. */
+  request(request: Request, now = this.now()): void {
     const token = (this.count++).toString(36)
     const sent: Sent = { request, token, deadline: now + this.patience, againAt: Infinity, tries: 0, trouble: "" }
     if (this.closed) return request.onError(Errors.unavailable(request.operation, "the transport is closed"))

@@ -11,22 +11,32 @@ export class Recent {
   private readonly span: number
   /** When, by sequence, oldest first. */
   private readonly times = new Map<number, number>()
+  private puts = 0
 
   constructor(now: () => number, span: number) {
     this.now = now
     this.span = span
   }
 
-  has({ sequence }: Delivered): boolean {
+  /** Whether it is none of them; it is from now on. */
+  isNew({ sequence }: Delivered): boolean {
+    const now = this.now()
     const at = this.times.get(sequence)
-    return at !== undefined && this.now() - at < this.span
+    if (at !== undefined && now - at < this.span) return false
+    this.put(sequence, at !== undefined, now)
+    return true
   }
 
   add({ sequence }: Delivered): void {
-    const now = this.now()
+    this.put(sequence, true, this.now())
+  }
+
+  private put(sequence: number, mayBeThere: boolean, now: number): void {
     // removed first: a map keeps the place of a key that it knows
-    this.times.delete(sequence)
+    if (mayBeThere) this.times.delete(sequence)
     this.times.set(sequence, now)
+    // looking at the first one costs more than the rest: not each time
+    if (++this.puts % 64 !== 0) return
     for (const [oldest, at] of this.times) {
       if (now - at < this.span) break
       this.times.delete(oldest)

@@ -109,8 +109,7 @@ class Consumer {
 
   private receive(message: Delivered): void {
     const { context, names } = this
-    if (this.recent.has(message)) return
-    this.recent.add(message)
+    if (!this.recent.isNew(message)) return
     if (Names.isToken(names, message.subject)) {
       this.inspecting++
       this.fork(Effect.ensuring(

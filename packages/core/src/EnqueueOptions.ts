@@ -5,14 +5,18 @@ import type * as DateTime from "effect/DateTime"
 import type * as Duration from "effect/Duration"
 import type { TracePolicy } from "./Telemetry.ts"
 
-/** What a call may say about one job, over the defaults of its task. */
-export interface EnqueueOptions {
-  /** Unique within the queue while the job is alive. Default: generated. */
-  readonly id?: string | undefined
+/** When a job is to be due: now, without either. */
+export interface DueOptions {
   /** Not due before this time has passed, by the broker's clock. */
   readonly delay?: Duration.Input | undefined
   /** Not due before this time (ms since the epoch when a number), by the broker's clock. Excludes `delay`. */
   readonly at?: DateTime.DateTime | Date | number | undefined
+}
+
+/** What a call may say about one job, over the defaults of its task. */
+export interface EnqueueOptions extends DueOptions {
+  /** Unique within the queue while the job is alive. Default: generated. */
+  readonly id?: string | undefined
   /** One of `Priority.Levels`. */
   readonly priority?: string | undefined
   readonly headers?: Readonly<Record<string, string>> | undefined

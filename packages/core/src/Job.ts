@@ -14,17 +14,19 @@ import type * as Schema from "effect/Schema"
 import type * as Stream from "effect/Stream"
 import { Client } from "./Client.ts"
 import * as Codec from "./Codec.ts"
+import type { DueOptions } from "./EnqueueOptions.ts"
 import {
   AwaitTimeout,
   JobCancelled,
   JobExpired,
   JobFailed,
   type JobNotFound,
+  type RescheduleError,
   ResultExpired,
   ResultUnreadable
 } from "./JobError.ts"
 import type { JobRecord, TerminalState } from "./JobRecord.ts"
-import type { Enqueued, JobInfo, JobState } from "./JobRef.ts"
+import type { Enqueued, JobInfo, JobState, NotScheduled } from "./JobRef.ts"
 import type { Signing } from "./Signing.ts"
 import type { TransportError } from "./TransportError.ts"
 
@@ -122,6 +124,14 @@ class Handle<Success extends Schema.Top, Error extends Schema.Top> implements Of
   }
   get cancel(): Effect.Effect<TerminalState, JobNotFound | TransportError> {
     return this.#ref.cancel
+  }
+  reschedule(
+    due: DueOptions
+  ): Effect.Effect<"rescheduled" | NotScheduled, RescheduleError | JobNotFound | TransportError> {
+    return this.#ref.reschedule(due)
+  }
+  get unschedule(): Effect.Effect<"unscheduled" | NotScheduled, JobNotFound | TransportError> {
+    return this.#ref.unschedule
   }
   get progress(): Stream.Stream<Schema.Json, JobNotFound | TransportError> {
     return this.#ref.progress

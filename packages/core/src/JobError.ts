@@ -2,6 +2,7 @@
  * How a job can end, seen from the one who waits, beside the errors of its own task.
  */
 import * as Schema from "effect/Schema"
+import { InvalidOption } from "./EnqueueError.ts"
 import type { FailureReason } from "./JobRecord.ts"
 
 const identity = { id: Schema.String, queue: Schema.String }
@@ -53,6 +54,25 @@ export class JobExpired extends Schema.TaggedError<JobExpired>()("JobExpired", i
 export class JobNotFound extends Schema.TaggedError<JobNotFound>()("JobNotFound", identity) {
   override get message() {
     return `${name(this)} does not exist: the id is wrong, or its record has expired (raise resultTimeToLive).`
+  }
+}
+
+/** Its signature is missing or wrong, or only another release knows the version of its envelope. */
+export class NotOurs extends Schema.TaggedError<NotOurs>()("NotOurs", {
+  description: Schema.String
+}) {
+  override get message() {
+    return this.description
+  }
+}
+
+/** The job cannot get another due time, with a tagged `reason`. Nothing was changed. */
+export class RescheduleError extends Schema.TaggedError<RescheduleError>()("RescheduleError", {
+  ...identity,
+  reason: Schema.Union([InvalidOption, NotOurs])
+}) {
+  override get message() {
+    return `${name(this)} was not rescheduled: ${this.reason.message}.`
   }
 }
 

@@ -80,6 +80,22 @@ export const checkSettlement = (settlement: Settlement): string | undefined => {
   return settlement.successor.key === envelope.key ? undefined : "a successor cannot change the key"
 }
 
+/** What becomes of a job that waits for its time. */
+export type Revision =
+  /** The successor takes its place, with a due time of its own. At most one successor per revision, for ever. */
+  | { readonly _tag: "Reschedule"; readonly successor: Envelope }
+  /** The job is over before it starts: create the record. `revision`: the one that it must have. */
+  | { readonly _tag: "Unschedule"; readonly revision: number; readonly record: JobRecord }
+
+/** `superseded`: the job is due already, or has another revision. `missing`: it is over, or was never there. */
+export type Revised = "done" | "superseded" | "missing"
+
+/** For transports: what is wrong with a revision of a job of this queue, `undefined` if nothing is. */
+export const checkRevision = (queue: string, revision: Revision): string | undefined => {
+  const target = revision._tag === "Reschedule" ? revision.successor : revision.record
+  return target.queue === queue ? undefined : `it names job "${target.id}" of queue "${target.queue}"`
+}
+
 export interface QueueStats {
   readonly scheduled: number
   /** Due and not handed out, followers of a busy key included. */
@@ -128,6 +144,15 @@ export interface JobLog {
     queue: string,
     records: NonEmptyReadonlyArray<JobRecord>
   ) => Effect.Effect<ReadonlyArray<JobRecord>, TransportError>
+  /**
+   * Changes jobs that wait for their time, and only those: a compare-and-set on id and revision in the place
+   * `scheduled`. One answer per revision; safe to repeat: `done` for as long as the job is what the revision made it.
+   * A key keeps the turn of a job that had it.
+   */
+  readonly revise: (
+    queue: string,
+    revisions: NonEmptyReadonlyArray<Revision>
+  ) => Effect.Effect<ReadonlyArray<Revised>, TransportError>
   /** Where each job is now. May be slow. */
   readonly locate: (
     queue: string,

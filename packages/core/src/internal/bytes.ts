@@ -42,3 +42,6 @@ export const encode = (text: string, room = 0): Uint8Array => {
 
 /** Throws a `TypeError` if the bytes are not UTF-8. */
 export const decode = (bytes: Uint8Array): string => decoder.decode(bytes)
+
+export const equal = (a: Uint8Array, b: Uint8Array): boolean =>
+  a.length === b.length && a.every((byte, index) => byte === b[index])

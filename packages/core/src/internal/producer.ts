@@ -2,13 +2,9 @@
  * Turns what a producer says into signed envelopes and sends them.
  */
 import * as Arr from "effect/Array"
-import * as DateTime from "effect/DateTime"
-import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import { EnqueueError, InvalidOption, PayloadTooLarge } from "../EnqueueError.ts"
-import type { EnqueueErrorReason } from "../EnqueueError.ts"
 import type { NewJob } from "../EnqueueOptions.ts"
 import * as Envelope from "../Envelope.ts"
 import type { Enqueued } from "../JobRef.ts"
@@ -16,6 +12,7 @@ import { defaultLevel } from "../Priority.ts"
 import type { Signing } from "../Signing.ts"
 import type { Transport } from "../Transport.ts"
 import { TransportError } from "../TransportError.ts"
+import { dueOf, invalid, millis } from "./due.ts"
 import type { Emitter } from "./emitter.ts"
 import type { Tracking } from "./tracking.ts"
 import type { Waiters } from "./waiters.ts"
@@ -32,46 +29,11 @@ const maxName = 512
 
 const none: Readonly<Record<string, string>> = {}
 
-class Invalid extends Error {
-  readonly reason: EnqueueErrorReason
-  constructor(reason: EnqueueErrorReason) {
-    super(reason.message)
-    this.reason = reason
-  }
-}
-
-const invalid = (option: string, description: string) => new Invalid(new InvalidOption({ option, description }))
-
 const checkName = (option: string, value: string) => {
   if (typeof value !== "string" || value.length === 0) throw invalid(option, "must be a text that is not empty")
   // brokers take UTF-8: half a surrogate pair would come back as another name
   if (!value.isWellFormed()) throw invalid(option, "must be well-formed Unicode: it has half a surrogate pair")
   if (value.length > maxName) throw invalid(option, `has ${value.length} characters, at most ${maxName} are allowed`)
-}
-
-const millis = (option: string, input: Duration.Input): number => {
-  const duration = Duration.fromInput(input)
-  const ms = Option.isSome(duration) ? Duration.toMillis(duration.value) : Number.NaN
-  if (!(ms >= 0 && ms <= Number.MAX_SAFE_INTEGER)) {
-    throw invalid(option, `must be a finite duration of at least 0, got ${String(input)}`)
-  }
-  return Math.ceil(ms)
-}
-
-const dueOf = (job: NewJob): Envelope.Due | undefined => {
-  if (job.at !== undefined) {
-    if (job.delay !== undefined) throw invalid("at", "excludes delay: give one of the two")
-    const at = typeof job.at === "number"
-      ? job.at
-      : job.at instanceof Date
-      ? job.at.getTime()
-      : DateTime.toEpochMillis(job.at)
-    if (!Number.isFinite(at)) throw invalid("at", `must be a valid time, got ${String(job.at)}`)
-    return { _tag: "At", at: Math.ceil(at) }
-  }
-  if (job.delay === undefined) return undefined
-  const after = millis("delay", job.delay)
-  return after === 0 ? undefined : { _tag: "After", after }
 }
 
 const checkHeaders = (headers: Readonly<Record<string, string>>) => {
@@ -98,7 +60,7 @@ const sizeOf = (headers: Readonly<Record<string, string>>) => {
 const checkMessage = (envelope: Envelope.Envelope, limit: number) => {
   if (envelope.body.length + sizeOf(envelope.headers) < limit / 2) return
   const bytes = Envelope.toBytes(envelope).length + successorRoom
-  if (bytes > limit) throw new Invalid(new PayloadTooLarge({ bytes, limit }))
+  if (bytes > limit) throw new PayloadTooLarge({ bytes, limit })
 }
 
 export const make = (options: {
@@ -120,7 +82,7 @@ export const make = (options: {
   const messageLimit = transport.capabilities.maxMessageBytes
   let count = 0
 
-  /** Throws `Invalid`. */
+  /** Throws an `InvalidOption` or `PayloadTooLarge`. */
   const build = (job: NewJob, now: number): Envelope.Envelope => {
     const priority = job.priority ?? fallbackLevel
     checkName("task", job.task)
@@ -134,7 +96,7 @@ export const make = (options: {
     if (job.maxAttempts !== undefined && !(Number.isInteger(job.maxAttempts) && job.maxAttempts > 0)) {
       throw invalid("maxAttempts", `must be a whole number of at least 1, got ${job.maxAttempts}`)
     }
-    if (job.body.length > limit) throw new Invalid(new PayloadTooLarge({ bytes: job.body.length, limit }))
+    if (job.body.length > limit) throw new PayloadTooLarge({ bytes: job.body.length, limit })
     const envelope: Envelope.Envelope = {
       version: Envelope.version,
       id: job.id ?? `${options.client}-${(count++).toString(36)}`,
@@ -168,8 +130,8 @@ export const make = (options: {
     try {
       return Result.succeed(build(job, now))
     } catch (error) {
-      if (!(error instanceof Invalid)) throw error
-      return Result.fail(new EnqueueError({ task: String(job.task), queue: String(job.queue), reason: error.reason }))
+      if (!(error instanceof InvalidOption || error instanceof PayloadTooLarge)) throw error
+      return Result.fail(new EnqueueError({ task: String(job.task), queue: String(job.queue), reason: error }))
     }
   }
 

@@ -7,6 +7,7 @@ import * as Queue from "effect/Queue"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import { cancelTopic, progressTopic } from "../Bus.ts"
+import type { DueOptions } from "../EnqueueOptions.ts"
 import { JobNotFound } from "../JobError.ts"
 import type { LocatedJob } from "../JobLog.ts"
 import * as JobRecord from "../JobRecord.ts"
@@ -17,6 +18,7 @@ import type { Transport } from "../Transport.ts"
 import type { TransportError } from "../TransportError.ts"
 import type { Emitter } from "./emitter.ts"
 import * as RecordRow from "./recordRow.ts"
+import * as Reschedule from "./reschedule.ts"
 import type { Calls } from "./telemetry/calls.ts"
 import type { Waiters } from "./waiters.ts"
 
@@ -114,6 +116,25 @@ export const make = (options: {
     return standing!.state
   })
 
+  const revising = {
+    transport: options.transport,
+    signing: options.signing,
+    look: (queue: string, id: string) =>
+      Effect.map(find(queue, id), (found): Reschedule.Waiting => {
+        const state = stateOf(found)
+        if (state !== "scheduled") return state
+        return (found as Extract<Found, { _tag: "Located" }>).job
+      })
+  }
+
+  const unschedule = (queue: string, id: string) =>
+    Effect.map(Reschedule.unschedule(revising, queue, id), (found) => {
+      if (typeof found === "string") return found
+      const { attempt, task } = found
+      if (options.emitter.wanted(queue)) options.emitter.emit({ _tag: "Cancelled", queue, task, id, attempt })
+      return "unscheduled" as const
+    })
+
   const progress = (queue: string, id: string) =>
     Stream.callback<Schema.Json, JobNotFound | TransportError>(
       Effect.fnUntraced(function*(queue_) {
@@ -159,6 +180,12 @@ export const make = (options: {
     }
     get cancel() {
       return options.aroundCancel(this.queue, this.id, cancel(this.queue, this.id))
+    }
+    reschedule(due: DueOptions) {
+      return Reschedule.reschedule(revising, this.queue, this.id, due)
+    }
+    get unschedule() {
+      return unschedule(this.queue, this.id)
     }
     get progress() {
       return progress(this.queue, this.id)

@@ -179,6 +179,7 @@ export const make = (inner: Transport["Service"]): Faults => {
               Effect.map(openLine(options.consumer), (line) => onLine(line, options.consumer, subscription))
           ),
         withdraw: (queue, records) => call("withdraw", log.withdraw(queue, records)),
+        revise: (queue, revisions) => call("revise", log.revise(queue, revisions)),
         locate: (queue, ids) => call("locate", log.locate(queue, ids)),
         stats: (queue) => call("stats", log.stats(queue)),
         list: (queue, place, page) => call("list jobs", log.list(queue, place, page)),

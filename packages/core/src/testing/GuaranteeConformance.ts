@@ -34,6 +34,7 @@ import * as neverEarly from "./guarantees/neverEarly.ts"
 import * as operations from "./guarantees/operations.ts"
 import * as poison from "./guarantees/poison.ts"
 import * as producing from "./guarantees/producing.ts"
+import * as reschedule from "./guarantees/reschedule.ts"
 import * as results from "./guarantees/results.ts"
 import * as signing from "./guarantees/signing.ts"
 import * as supervision from "./guarantees/supervision.ts"
@@ -60,6 +61,7 @@ export const cases: ReadonlyArray<Case> = [
   ...inGroup("idle timeout", idleTimeout.cases),
   ...inGroup("crashes do not eat attempts", poison.cases),
   ...inGroup("never early", neverEarly.cases),
+  ...inGroup("reschedule", reschedule.cases),
   ...inGroup("cancel", cancel.cases),
   ...inGroup("grace period", gracePeriod.cases),
   ...inGroup("per-key order", [...keys.cases, ...manyKeys.cases]),

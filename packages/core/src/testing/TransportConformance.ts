@@ -22,6 +22,7 @@ import * as keys from "./conformance/keys.ts"
 import { type Case as ConformanceCase, TimePassing, virtualTime } from "./conformance/kit.ts"
 import * as leases from "./conformance/leases.ts"
 import * as log from "./conformance/log.ts"
+import * as revise from "./conformance/revise.ts"
 import * as settle from "./conformance/settle.ts"
 import * as store from "./conformance/store.ts"
 
@@ -40,6 +41,7 @@ export const cases: ReadonlyArray<Case> = [
   ...inGroup("settle", settle.cases),
   ...inGroup("leases", leases.cases),
   ...inGroup("keys", keys.cases),
+  ...inGroup("revise", revise.cases),
   ...inGroup("admin", admin.cases),
   ...inGroup("store", store.cases),
   ...inGroup("bus", bus.cases)

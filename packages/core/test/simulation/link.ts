@@ -32,7 +32,13 @@ export const isLossy = ({ loseReply, loseRequest, repeat }: Network): boolean =>
 type Operation = keyof JobLog | keyof Subscription | "clock" | "publish" | `store.${keyof Store}` | "bus.subscribe"
 
 /** What may come twice, and how many ms late. */
-const repeatable: { readonly [K in Operation]?: number } = { send: 2_000, settle: 2_000, extend: 500, withdraw: 0 }
+const repeatable: { readonly [K in Operation]?: number } = {
+  send: 2_000,
+  settle: 2_000,
+  extend: 500,
+  withdraw: 0,
+  revise: 2_000
+}
 
 const unavailable = (operation: Operation, description: string) =>
   Exit.fail(new TransportError({ reason: new Unavailable({ operation, description }) }))
@@ -179,6 +185,7 @@ export class Link {
             settle: (settlements) => this.call("settle", subscription.settle(settlements))
           })),
         withdraw: (queue, records) => this.call("withdraw", log.withdraw(queue, records)),
+        revise: (queue, revisions) => this.call("revise", log.revise(queue, revisions)),
         locate: (queue, ids) => this.call("locate", log.locate(queue, ids)),
         stats: (queue) => this.call("stats", log.stats(queue)),
         list: (queue, place, page) => this.call("list", log.list(queue, place, page)),

@@ -11,6 +11,7 @@ import type { Context } from "./context.ts"
 import { Heap } from "./heap.ts"
 import * as Names from "./names.ts"
 import * as Publications from "./publications.ts"
+import type * as Row from "./row.ts"
 import { standing } from "./rows.ts"
 import type { Puller, PullEvent } from "./streams.ts"
 
@@ -140,20 +141,36 @@ export class Bucket {
     const { names } = this
     const { publisher, rows, streams } = this.context
     const found = yield* rows.read(names, batch.map(({ id }) => id))
-    const jobs = batch.flatMap(({ auth }, index) => {
-      const state = standing(found[index]!, auth)
+    const jobs: Array<{ readonly due: Due; readonly publication: Publications.Publication }> = []
+    const waiting: Array<
+      { readonly due: Due; readonly id: string; readonly row: Row.Live; readonly place: undefined }
+    > = []
+    batch.forEach((due, index) => {
+      const state = standing(found[index]!, due.auth)
+      if (state._tag === "over" || state.row === undefined) return
+      // whoever rescheduled it, or wrote the row below, may not have come to publish it
+      if (state._tag === "passed") jobs.push({ due, publication: Publications.ofRow(state.row) })
+      else if (state.row.waits) waiting.push({ due, id: due.id, row: state.row, place: undefined })
+      else jobs.push({ due, publication: { ...Publications.ofRow(state.row), isRepeat: false } })
+    })
+    const come = yield* rows.come(names, waiting)
+    // of these, and of those for which there is no room, the rows have to be looked at again
+    const again = new Set<Due>()
+    waiting.forEach(({ due }, index) => {
+      const row = come[index]
       // core looks for a record of whatever was delayed
-      return state._tag === "current" && state.row !== undefined
-        ? [{ ...Publications.ofRow(state.row), isRepeat: false }]
-        : []
+      if (row === undefined) again.add(due)
+      else jobs.push({ due, publication: { ...Publications.ofRow(row), isRepeat: false } })
     })
     // one that does not fit now must not hold up the others
-    const errors = yield* publisher.publish(names, jobs)
-    const refused = new Set(jobs.filter((_, index) => errors[index] !== undefined).map(({ auth }) => auth))
-    const done = batch.filter(({ auth }) => !refused.has(auth))
+    const errors = yield* publisher.publish(names, jobs.map(({ publication }) => publication))
+    jobs.forEach(({ due }, index) => {
+      if (errors[index] !== undefined) again.add(due)
+    })
+    const done = batch.filter((due) => !again.has(due))
     yield* streams.finish(done.map(({ reply }) => reply))
-    if (refused.size === 0) return
-    for (const one of batch) if (refused.has(one.auth)) this.due.push(one)
+    if (again.size === 0) return
+    for (const one of again) this.due.push(one)
     yield* Effect.sleep(pause)
   })
 

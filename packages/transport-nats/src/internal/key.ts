@@ -104,7 +104,12 @@ export const onToken = Effect.fnUntraced(function*(
   }
   // it comes back for somebody who serves this priority
   if (!priorities.has(row.envelope.priority)) return undefined
-  return HandOut.ofHead(token, found, row, context.nonce(), clean)
+  if (!row.waits) return HandOut.ofHead(token, found, row, context.nonce(), clean)
+  const [come] = yield* rows.come(names, [{ id, row, place: row.place }])
+  if (come !== undefined) return HandOut.ofHead(token, found, come, context.nonce(), clean)
+  // it was rescheduled or ended meanwhile
+  yield* next(clean)
+  return undefined
 })
 
 /** The job of a key has ended while it was not in our hands: if it is the head, the next one gets the turn. */

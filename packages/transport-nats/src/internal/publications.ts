@@ -31,6 +31,8 @@ export interface Publication {
   /** 0: there is no row. */
   readonly auth: number
   readonly dueAt: number
+  /** Its row says so. */
+  readonly waits: boolean
   /** The first revision of a keyed job has to join its mailbox; a later one has its place there. */
   readonly isFirst: boolean
   /** It finds no room among what is due: it waits among the delayed ones, which have no limit. */
@@ -44,6 +46,7 @@ export const ofRow = (row: Row.Live): Publication => ({
   bytes: row.bytes,
   auth: row.auth,
   dueAt: row.dueAt,
+  waits: row.waits,
   isFirst: row.isFirst,
   isRepeat: true
 })
@@ -86,9 +89,11 @@ export class Publisher {
   /** In the order in which they have to be stored. */
   private messages(names: Names.QueueNames, one: Publication, now: number): ReadonlyArray<Publish> {
     const key = one.envelope.key === undefined ? undefined : Names.encode(one.envelope.key)
+    // what waited is handed out only after its row was written anew
+    const waits = one.waits || one.dueAt > now
     // a key keeps its turn while its head waits: the token waits, too
-    if (key !== undefined && (one.dueAt <= now || !one.isFirst)) return join(names, one, key)
-    if (one.dueAt <= now && one.hasNoRoom !== true) return [ready(names, one)]
+    if (key !== undefined && (!waits || !one.isFirst)) return join(names, one, key)
+    if (!waits && one.hasNoRoom !== true) return [ready(names, one)]
     const due: Publish = {
       subject: Names.due(names, one.dueAt, Names.encode(one.envelope.id), one.auth),
       bytes: nothing,

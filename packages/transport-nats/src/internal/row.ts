@@ -18,6 +18,8 @@ export interface Live {
   readonly nonce: string
   /** ms since the epoch by the broker's clock. */
   readonly dueAt: number
+  /** It waits for its time, and may be rescheduled. Whoever lets it go on writes the row anew before. */
+  readonly waits: boolean
   /** For a keyed job: `auth` of the message in the mailbox. Of the first revision it is the row's own. */
   readonly place: number
   readonly isFirst: boolean
@@ -48,6 +50,8 @@ interface Header {
   readonly k: "l" | "e"
   readonly n: string
   readonly d?: number
+  /** waits. */
+  readonly w?: 1
   /** auth, if the row was copied. */
   readonly o?: number
   /** place, after the first revision. */
@@ -85,9 +89,12 @@ export const live = (options: {
   readonly nonce: string
   readonly dueAt: number
   readonly envelope: Uint8Array
+  readonly waits: boolean
   readonly place?: number | undefined
-}): Uint8Array =>
-  pack({ k: "l", n: options.nonce, d: options.dueAt, m: options.place } satisfies Undefinable, options.envelope)
+}): Uint8Array => {
+  const { dueAt, envelope, nonce, place, waits } = options
+  return pack({ k: "l", n: nonce, d: dueAt, w: waits ? 1 : undefined, m: place } satisfies Undefinable, envelope)
+}
 
 type Undefinable = { readonly [Key in keyof Header]: Header[Key] | undefined }
 
@@ -123,16 +130,21 @@ const copiedLive = (row: Live): Uint8Array =>
       k: "l",
       n: row.nonce,
       d: row.dueAt,
+      w: row.waits ? 1 : undefined,
       o: row.auth,
       m: row.isFirst ? undefined : row.place
     } satisfies Undefinable,
     row.bytes
   )
 
+/** The row of a job whose time has come. `place`: it has one in a mailbox. */
+export const due = ({ bytes, dueAt, nonce }: Live, place: number | undefined): Uint8Array =>
+  live({ nonce, dueAt, envelope: bytes, waits: false, place })
+
 const decode = ({ bytes, sequence, timestamp }: Stored): Live | Ended => {
   const { body, header } = unpack(bytes)
   // as `live`, `ended` or `copied` wrote it
-  const { d, k, l, m, n, o, t = 0, y = 0 } = header as Header
+  const { d, k, l, m, n, o, t = 0, w, y = 0 } = header as Header
   if (k === "l") {
     const auth = o ?? sequence
     const place = m ?? auth
@@ -143,6 +155,7 @@ const decode = ({ bytes, sequence, timestamp }: Stored): Live | Ended => {
       auth,
       nonce: n,
       dueAt: d ?? timestamp,
+      waits: w === 1,
       place,
       isFirst: m === undefined,
       bytes: body,

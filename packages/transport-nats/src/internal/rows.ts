@@ -79,6 +79,30 @@ export class Rows {
     return Effect.flatMap(this.streams.publish(messages), sequencesOf)
   }
 
+  /**
+   * The time of these jobs has come: nobody can reschedule them any more. `place`: in a mailbox. Answers the rows as
+   * they are now, `undefined` if somebody else was first.
+   */
+  come(
+    names: Names.QueueNames,
+    waiting: ReadonlyArray<{ readonly id: string; readonly row: Row.Live; readonly place: number | undefined }>
+  ): Effect.Effect<ReadonlyArray<Row.Live | undefined>, TransportError> {
+    const writes = waiting.map(({ id, place, row }) => ({ id, bytes: Row.due(row, place), expected: row.sequence }))
+    return Effect.map(this.write(names, writes), (written) =>
+      waiting.map(({ place, row }, index) => {
+        const sequence = written[index]
+        if (sequence === undefined) return undefined
+        return {
+          ...row,
+          sequence,
+          auth: sequence,
+          waits: false,
+          place: place ?? sequence,
+          isFirst: place === undefined
+        }
+      }))
+  }
+
   /** Removes a row of this sequence or older. */
   remove(names: Names.QueueNames, id: string, sequence: number): Effect.Effect<void, TransportError> {
     return Effect.asVoid(this.streams.purge(names.rows, Names.row(names, id), sequence + 1))

@@ -27,6 +27,7 @@ class Incoming {
   /** Encoded. */
   readonly id: string
   readonly dueAt: number
+  readonly waits: boolean
   readonly nonce: string
   answer: Answer | undefined = undefined
   /** Sequence of the row that it holds. */
@@ -39,12 +40,13 @@ class Incoming {
     this.id = Names.encode(envelope.id)
     // whole ms, never early
     this.dueAt = Math.ceil(Envelope.dueAt(envelope, now))
+    this.waits = this.dueAt > now
     this.nonce = nonce
   }
 
   get publication(): Publication {
-    const { auth, bytes, dueAt, envelope } = this
-    return { envelope, bytes, auth, dueAt, isFirst: true, isRepeat: false }
+    const { auth, bytes, dueAt, envelope, waits } = this
+    return { envelope, bytes, auth, dueAt, waits, isFirst: true, isRepeat: false }
   }
 }
 
@@ -61,9 +63,9 @@ const claim = Effect.fnUntraced(function*(
     if (tries === maxTries) return yield* Errors.unavailable("send", "the row of an id changes all the time")
     const written = yield* rows.write(
       names,
-      open.map(({ bytes, dueAt, expected, id, nonce }) => ({
+      open.map(({ bytes, dueAt, expected, id, nonce, waits }) => ({
         id,
-        bytes: Row.live({ nonce, dueAt, envelope: bytes }),
+        bytes: Row.live({ nonce, dueAt, envelope: bytes, waits }),
         expected
       }))
     )
@@ -121,9 +123,8 @@ const sendTo = Effect.fnUntraced(function*(
   replaces: boolean
 ): Effect.fn.Return<void, TransportError> {
   const names = yield* context.queues.ensure(queue)
-  const now = context.clock.now()
-  const isFree = ({ dueAt, envelope }: Incoming) =>
-    generated !== undefined && envelope.key === undefined && dueAt <= now && generated.has(envelope.id)
+  const isFree = ({ envelope, waits }: Incoming) =>
+    generated !== undefined && envelope.key === undefined && !waits && generated.has(envelope.id)
   const claiming = jobs.filter((one) => !isFree(one))
   yield* context.levels.ensure(names, jobs.map(({ envelope }) => envelope.priority))
   if (claiming.length > 0) yield* claim(context, names, claiming, replaces)

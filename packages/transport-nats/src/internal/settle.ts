@@ -29,6 +29,8 @@ class Outgoing {
   readonly row: Uint8Array | undefined
   readonly record: Uint8Array | undefined
   readonly dueAt: number
+  /** A successor that is not due yet. */
+  readonly waits: boolean
   answer: Settled = "settled"
   /** Of a successor: the sequence of its row. */
   written = 0
@@ -58,13 +60,20 @@ class Outgoing {
       case "Forward":
         this.record = undefined
         this.dueAt = Math.ceil(Envelope.dueAt(settlement.successor, now))
-        this.row = Row.live({ nonce, dueAt: this.dueAt, envelope: Envelope.toBytes(settlement.successor), place })
+        this.row = Row.live({
+          nonce,
+          dueAt: this.dueAt,
+          envelope: Envelope.toBytes(settlement.successor),
+          waits: this.dueAt > now,
+          place
+        })
         break
       case "Drop":
         this.record = undefined
         this.row = undefined
         this.dueAt = now
     }
+    this.waits = this.dueAt > now
   }
 
   /** The row as somebody else left it. Answers whether to write again. */
@@ -144,7 +153,7 @@ const goOn = Effect.fnUntraced(function*(
   const letters: Array<Publish> = []
   const jobs: Array<Publications.Publication> = []
   for (const one of all) {
-    const { answer, dueAt, handOut, settlement } = one
+    const { answer, dueAt, handOut, settlement, waits } = one
     const { id, turn } = handOut
     if (one.passed !== undefined) jobs.push(Publications.ofRow(one.passed))
     if (answer === "settled" && settlement._tag === "Bury") {
@@ -155,12 +164,11 @@ const goOn = Effect.fnUntraced(function*(
     if (turn !== undefined) {
       // a later revision has the same place in its mailbox
       const isOver = !isForward && one.passed === undefined
-      const waits = isForward && settlement.successor.due !== undefined
-      messages.push(nextTurn(handOut, turn, isOver, waits ? dueAt : undefined))
+      messages.push(nextTurn(handOut, turn, isOver, isForward && waits ? dueAt : undefined))
     } else if (isForward) {
       const { successor } = settlement
       const bytes = Envelope.toBytes(successor)
-      jobs.push({ envelope: successor, bytes, auth: one.written, dueAt, isFirst: true, isRepeat: false })
+      jobs.push({ envelope: successor, bytes, auth: one.written, dueAt, waits, isFirst: true, isRepeat: false })
     }
   }
   yield* levels.ensure(names, jobs.map(({ envelope }) => envelope.priority))

@@ -19,6 +19,7 @@ import * as Names from "./names.ts"
 import { Publisher } from "./publications.ts"
 import { type Limits, Queues, tableConfig } from "./queues.ts"
 import { redrive } from "./redrive.ts"
+import { revise } from "./revise.ts"
 import { Rows } from "./rows.ts"
 import { send } from "./send.ts"
 import { stats } from "./stats.ts"
@@ -85,6 +86,7 @@ export const make = Effect.fnUntraced(function*(
       send: (envelopes, generated) => send(context, envelopes, generated),
       subscribe: (options) => subscribe(context, options),
       withdraw: (queue, records) => withdraw(context, queue, records),
+      revise: (queue, revisions) => revise(context, queue, revisions),
       locate: (queue, ids) => locate(context, queue, ids),
       stats: (queue) => stats(context, queue),
       list: (queue, place, page) => list(context, queue, place, page),

@@ -16,7 +16,7 @@ import type { Streams } from "./streams.ts"
 /** Rows that are lost again and again: the job goes on all the time. */
 const maxTries = 50
 
-const remove = Effect.fnUntraced(function*(
+export const remove = Effect.fnUntraced(function*(
   streams: Streams,
   stream: string,
   subjects: ReadonlyArray<string>
@@ -36,7 +36,7 @@ const removeFree = Effect.fnUntraced(function*(
 })
 
 /** What it had published, wherever that is. Whoever got it already is told by the row. */
-const removeLive = Effect.fnUntraced(function*(
+export const removeLive = Effect.fnUntraced(function*(
   context: Context,
   names: Names.QueueNames,
   id: string,
@@ -44,7 +44,7 @@ const removeLive = Effect.fnUntraced(function*(
 ): Effect.fn.Return<void, TransportError> {
   const { streams } = context
   const { key, priority } = row.envelope
-  if (row.dueAt > context.clock.now()) {
+  if (row.waits) {
     yield* remove(streams, names.delays, [Names.due(names, row.dueAt, id, row.auth)])
   }
   if (key === undefined) yield* remove(streams, names.work, [Names.job(names, priority, id, row.auth)])

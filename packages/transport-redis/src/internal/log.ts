@@ -6,6 +6,7 @@ import { list } from "./list.ts"
 import { locate } from "./locate.ts"
 import { redrive } from "./redrive.ts"
 import { Sender } from "./send.ts"
+import { revise } from "./revise.ts"
 import { stats } from "./stats.ts"
 import { type Parts, subscribe } from "./subscription.ts"
 import { withdraw } from "./withdraw.ts"
@@ -16,6 +17,7 @@ export const make = (parts: Parts): JobLog => {
     send: new Sender(link, keys, parts.maxMessageBytes).send,
     subscribe: (options) => subscribe(parts, options),
     withdraw: (queue, records) => withdraw(link, keys, isCluster, queue, records),
+    revise: (queue, revisions) => revise(link, keys, isCluster, queue, revisions),
     locate: (queue, ids) => locate(link, keys, queue, ids),
     stats: (queue) => stats(link, keys, queue),
     list: (queue, place, page) => list(link, keys, queue, place, page),

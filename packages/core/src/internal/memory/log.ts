@@ -28,6 +28,7 @@ import { Consumer } from "./consumer.ts"
 import { HandOut, type Job } from "./job.ts"
 import { paginate } from "./page.ts"
 import type { Queue } from "./queue.ts"
+import { revise } from "./revise.ts"
 
 const refused = (operation: string, description: string): Effect.Effect<never, TransportError> =>
   Effect.fail(new TransportError({ reason: new Refused({ operation, description }) }))
@@ -36,6 +37,7 @@ export const make = (broker: Broker): JobLog => ({
   send: (envelopes) => broker.operation(() => send(broker, envelopes)),
   subscribe: (options) => broker.operation(() => subscribe(broker, options)),
   withdraw: (queue, records) => broker.operation(() => withdraw(broker, queue, records)),
+  revise: (queue, revisions) => broker.operation(() => revise(broker, queue, revisions)),
   locate: (queue, ids) =>
     broker.operation(() => {
       const now = broker.now()

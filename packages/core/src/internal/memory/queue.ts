@@ -101,6 +101,14 @@ export class Queue implements Timer {
     this.enqueue(job, now)
   }
 
+  /** The successor takes the place of a scheduled job. */
+  reschedule(job: Job, successor: Envelope.Envelope, now: number): void {
+    this.scheduled.remove(job)
+    job.envelope = successor
+    job.dueAt = Envelope.dueAt(successor, now)
+    this.enqueue(job, now)
+  }
+
   /** Queues what has become due. Every operation begins with it, so nobody sees a job late. */
   promote(now: number): void {
     for (let job = this.scheduled.peek(); job !== undefined && job.dueAt <= now; job = this.scheduled.peek()) {

@@ -152,6 +152,8 @@ test("a producer, a worker and an admin need no other rights than those of their
       yield* Mail.enqueue({ n: 0, fails: false }, { id: "mine" })
     ]
     for (const job of cancelled) expect(yield* job.cancel).toBe("cancelled")
+    const back = yield* Mail.enqueue({ n: 0, fails: false }, { delay: "1 hour" })
+    expect(yield* back.unschedule).toBe("unscheduled")
     const jobs = [
       yield* Mail.enqueue({ n: 1, fails: false }),
       yield* Mail.enqueue({ n: 2, fails: false }, { key: "k" }),
@@ -159,10 +161,15 @@ test("a producer, a worker and an admin need no other rights than those of their
       yield* Mail.enqueue({ n: 4, fails: false }, { delay: "300 millis" }),
       yield* Mail.enqueue({ n: 5, fails: false }, { id: "other", priority: "low" })
     ]
+    for (const options of [{ delay: "1 hour" }, { delay: "1 hour", key: "k" }] as const) {
+      const moved = yield* Mail.enqueue({ n: 6, fails: false }, options)
+      expect(yield* moved.reschedule({ delay: "200 millis" })).toBe("rescheduled")
+      jobs.push(moved)
+    }
     const bad = yield* Mail.enqueue({ n: 6, fails: true })
     yield* JobQueue.resume(queue)
     yield* Layer.build(WorkerLive)
-    expect(yield* Effect.forEach(jobs, (job) => job.await, { concurrency: "unbounded" })).toEqual([1, 2, 3, 4, 5])
+    expect(yield* Effect.forEach(jobs, (job) => job.await, { concurrency: "unbounded" })).toEqual([1, 2, 3, 4, 5, 6, 6])
     expect(yield* Effect.flip(bad.await)).toBe("bad")
     const letters = yield* DeadLetter.list(queue)
     expect(letters.items.map(({ id }) => id)).toEqual([bad.id])

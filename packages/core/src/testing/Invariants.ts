@@ -31,7 +31,17 @@ import { checkPlaces } from "./invariants/places.ts"
 import { checkStarts } from "./invariants/starts.ts"
 import { type Options, resolve, type Violation, violation } from "./invariants/violation.ts"
 
-export type { Cancel, History, Identity, Observation, Outcome, RecordView, Run, Sent } from "./invariants/history.ts"
+export type {
+  Cancel,
+  History,
+  Identity,
+  Move,
+  Observation,
+  Outcome,
+  RecordView,
+  Run,
+  Sent
+} from "./invariants/history.ts"
 export type { Kind, Options, Violation } from "./invariants/violation.ts"
 
 /** A history that a harness appends to. */
@@ -40,9 +50,10 @@ export interface Draft extends Histories.History {
   readonly runs: Array<Histories.Run>
   readonly cancels: Array<Histories.Cancel>
   readonly observations: Array<Histories.Observation>
+  readonly moves: Array<Histories.Move>
 }
 
-export const empty = (): Draft => ({ sent: [], runs: [], cancels: [], observations: [] })
+export const empty = (): Draft => ({ sent: [], runs: [], cancels: [], observations: [], moves: [] })
 
 /** All violations, in the order of time. Needs no broker: `verify` asks it first. */
 export const check = (history: Histories.History, options: Options = {}): ReadonlyArray<Violation> => {
@@ -53,8 +64,11 @@ export const check = (history: Histories.History, options: Options = {}): Readon
   }
   const lives = Histories.lives(history, settings.workerTolerance)
   for (const stranger of lives.strangers) {
-    const what = "worker" in stranger ? `worker "${stranger.worker}" ran it` : "it was cancelled"
-    const at = "worker" in stranger ? stranger.startedAt : stranger.returnedAt
+    const [what, at] = "worker" in stranger
+      ? [`worker "${stranger.worker}" ran it`, stranger.startedAt]
+      : "movedAt" in stranger
+      ? ["it was rescheduled", stranger.movedAt]
+      : ["it was cancelled", stranger.returnedAt]
     report(violation("UnknownJob", stranger, at, `${what}, but nobody sent it`))
   }
   for (const life of lives.all) {

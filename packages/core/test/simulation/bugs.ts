@@ -290,6 +290,18 @@ export const bugs: Readonly<Record<string, Bug>> = {
           })
       }))
   },
+  "rescheduling that comes after the answer": {
+    shows: ["EarlyStart", "StartAfterCancel", "WrongCancelAnswer"],
+    within: 100,
+    atBroker: (transport, { broker }) =>
+      withLog(transport, (log) => ({
+        revise: (queue, all) =>
+          Effect.sync(() => {
+            broker.fork(Effect.andThen(Effect.sleep(300), log.revise(queue, all)))
+            return all.map(() => "done" as const)
+          })
+      }))
+  },
   "expiry ignored": {
     shows: ["StartAfterExpiry"],
     within: 20,

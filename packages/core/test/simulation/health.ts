@@ -98,6 +98,11 @@ export class Health {
     this.complain("TooManyDeliveries", name, `it was handed out with count ${deliveries} instead of ${expected}`)
   }
 
+  rescheduled(name: string, dueAt: number | undefined): void {
+    const count = this.counts.get(name)
+    if (count !== undefined) count.dueAt = dueAt
+  }
+
   /** A worker has said that it starts the job as a suspect. */
   suspected(name: string): void {
     const count = this.counts.get(name)

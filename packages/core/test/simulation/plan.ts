@@ -42,6 +42,15 @@ export interface WorkerPlan {
 export type Action =
   | { readonly _tag: "Enqueue"; readonly client: number; readonly task: Tag; readonly jobs: ReadonlyArray<JobPlan> }
   | { readonly _tag: "Cancel"; readonly client: number; readonly n: number }
+  | {
+    readonly _tag: "Reschedule"
+    readonly client: number
+    readonly n: number
+    /** ms. */
+    readonly delay: number
+    readonly absolute: boolean
+  }
+  | { readonly _tag: "Unschedule"; readonly client: number; readonly n: number }
   | { readonly _tag: "Kill"; readonly worker: number; readonly noticed: "at once" | "later" | "never" }
   | { readonly _tag: "Stop"; readonly worker: number; readonly now: boolean }
   | { readonly _tag: "Freeze"; readonly worker: number; readonly milliseconds: number }
@@ -200,12 +209,15 @@ export const make = (random: Prng): Plan => {
   const jobs = random.fork("jobs")
   const count = jobs.pick([5, 15, 30, 50])
   const enqueuedAt: Array<number> = []
+  /** Jobs with a delay (ms). */
+  const waiting: Array<readonly [n: number, delay: number]> = []
   for (let n = 0; n < count;) {
     const size = jobs.chance(0.2) ? Math.min(jobs.int(2, 6), count - n) : 1
     const task = jobs.pick(tags.filter((tag) => features.late || tag !== "Late"))
     const batch = Array.from({ length: size }, (_, i) => job(jobs, n + i, task, weights, features))
     const at = jobs.float() * duration * 0.8
     add(at, { _tag: "Enqueue", client: jobs.int(0, clients - 1), task, jobs: batch })
+    for (const { delay, n } of batch) if (delay > 0) waiting.push([n, delay])
     for (; n < batch[0]!.n + size; n++) enqueuedAt.push(at)
   }
 
@@ -219,6 +231,21 @@ export const make = (random: Prng): Plan => {
     const n = faults.int(0, count - 1)
     const later = faults.pick([faults.int(0, 50), faults.int(50, 2_000), faults.int(2_000, 8_000)])
     add(enqueuedAt[n]! + later, { _tag: "Cancel", client: faults.int(0, clients - 1), n })
+  }
+  const moves = random.fork("moves")
+  for (let left = moves.chance(0.5) ? moves.int(1, 12) : 0; left > 0; left--) {
+    const [n, delayed] = waiting.length > 0 && moves.chance(0.7)
+      ? moves.pick(waiting)
+      : [moves.int(0, count - 1), moves.int(0, 4_000)] as const
+    // while it waits, and about the time at which it does no longer
+    const later = moves.pick([moves.int(0, delayed), moves.int(0, 2_000), delayed + moves.int(-20, 20)])
+    const at = enqueuedAt[n]! + Math.max(0, later)
+    for (let callers = moves.chance(0.3) ? 2 : 1; callers > 0; callers--) {
+      const client = moves.int(0, clients - 1)
+      const delay = snap(moves.pick([0, moves.int(1, 50), moves.int(50, 2_000), moves.int(2_000, 9_000)]), features)
+      if (moves.chance(0.2)) add(at, { _tag: "Unschedule", client, n })
+      else add(at, { _tag: "Reschedule", client, n, delay, absolute: moves.chance(0.5) })
+    }
   }
   const anyWorker = () => faults.int(0, workers.length - 1)
   const anyClient = () => faults.int(0, clients - 1)

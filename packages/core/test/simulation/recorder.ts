@@ -8,7 +8,7 @@ import * as Exit from "effect/Exit"
 import * as Envelope from "../../src/Envelope.ts"
 import type * as Execution from "../../src/Execution.ts"
 import { HandOut } from "../../src/internal/memory/job.ts"
-import type { Delivery, Settled, Settlement } from "../../src/JobLog.ts"
+import type { Delivery, Revised, Revision, Settled, Settlement } from "../../src/JobLog.ts"
 import type { TerminalState } from "../../src/JobRecord.ts"
 import * as Invariants from "../../src/testing/Invariants.ts"
 import type { Health } from "./health.ts"
@@ -24,6 +24,11 @@ interface Mutable extends Invariants.Run {
   healthy: boolean
   settled: boolean | undefined
   token: { readonly value: number; readonly takenAt: number } | undefined
+}
+
+interface Sent extends Invariants.Sent {
+  dueAt: number
+  order: number
 }
 
 interface ActiveRun {
@@ -46,7 +51,11 @@ export class Recorder {
   readonly byHeaders = new WeakMap<object, Delivery>()
   private readonly world: World
   private order = 0
-  private readonly newest = new Map<string, Invariants.Sent>()
+  private readonly newest = new Map<string, Sent>()
+  /** That a broker has handed out. */
+  private readonly everInHand = new Set<Sent>()
+  /** Revisions that a reschedule made. */
+  private readonly changes = new Set<string>()
   /** Generations by name and `enqueuedAt`. */
   private readonly generations = new Map<string, number>()
   private readonly keys = new Map<string, string | undefined>()
@@ -76,6 +85,8 @@ export class Recorder {
     for (const delivery of deliveries) {
       const { attempt, id, queue, revision } = delivery.envelope
       const name = nameOf(queue, id)
+      const sent = this.newest.get(name)
+      if (sent !== undefined) this.everInHand.add(sent)
       hand.set(name, [...hand.get(name) ?? [], delivery])
       this.health.handedOut(name, delivery, waitedSince)
       this.world.trace(
@@ -118,6 +129,36 @@ export class Recorder {
     if (state === "cancelled") this.health.cancelled(nameOf(queue, id))
   }
 
+  revised(process: Process, revision: Revision, answer: Revised): void {
+    const target = revision._tag === "Reschedule" ? revision.successor : revision.record
+    const name = nameOf(target.queue, target.id)
+    this.world.trace(process.name, `${revision._tag} of ${target.id}: ${answer}`)
+    if (answer !== "done") return
+    if (revision._tag === "Unschedule") {
+      // it was in nobody's hands
+      this.inHandsAtWithdraw.set(name, false)
+      return this.health.cancelled(name)
+    }
+    const { successor } = revision
+    const change = `${name}/${successor.enqueuedAt}/${successor.revision}`
+    // a repeat that comes late changes nothing
+    if (this.changes.has(change)) return
+    this.changes.add(change)
+    const sent = this.newest.get(name)
+    if (sent === undefined) return
+    const { now } = this.world
+    const dueAt = Math.max(now, Envelope.dueAt(successor, now))
+    this.health.rescheduled(name, successor.key === undefined ? dueAt : undefined)
+    if (this.everInHand.has(sent)) {
+      const { generation, id, queue } = sent
+      this.history.moves.push({ queue, id, generation, movedAt: now, dueAt })
+    } else {
+      sent.dueAt = dueAt
+      // who is due now joins behind those that are; who is due later with others, in the order of their enqueues
+      if (dueAt === now) sent.order = this.order++
+    }
+  }
+
   /** The broker still knew of these when the worker sent this sign of life. */
   confirm(process: Process, deliveries: ReadonlyArray<Delivery>, sentAt: number): void {
     const lease = this.health.leases.get(process) ?? Infinity
@@ -137,7 +178,7 @@ export class Recorder {
     const before = this.newest.get(name)
     const generation = before === undefined ? 0 : before.generation! + 1
     const { now } = this.world
-    const sent: Invariants.Sent = {
+    const sent: Sent = {
       queue,
       id,
       generation,

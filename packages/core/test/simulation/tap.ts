@@ -54,6 +54,11 @@ export const atBroker = (inner: Wrapped, process: Process, recorder: Recorder): 
             records.forEach(({ id }, i) => recorder.withdrawn(process, queue, id, standing[i]!.state))
           }))
       }),
+    revise: (queue, revisions) =>
+      Effect.tap(log.revise(queue, revisions), (answers) =>
+        Effect.sync(() => {
+          revisions.forEach((revision, i) => recorder.revised(process, revision, answers[i]!))
+        })),
     redrive: (queue, letters) =>
       Effect.tap(log.redrive(queue, letters), (answers) =>
         Effect.sync(() => {

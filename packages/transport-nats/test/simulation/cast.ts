@@ -88,6 +88,11 @@ const tapped = (inner: Transport["Service"], process: Process, recorder: Recorde
               if (answers[i] === "sent") recorder.accepted(envelope)
             })
           )),
+      revise: (queue, revisions) =>
+        Effect.suspend(() => {
+          for (const one of revisions) if (one._tag === "Reschedule") recorder.moving(one.successor)
+          return log.revise(queue, revisions)
+        }),
       redrive: (queue, letters) =>
         Effect.tap(log.redrive(queue, letters), (answers) =>
           Effect.sync(() =>

@@ -27,7 +27,7 @@ interface Sent extends Invariants.Sent {
   order: number
   dueAt: number
   dueBy: number
-  readonly isDelayed: boolean
+  isDelayed: boolean
 }
 
 interface ActiveRun {
@@ -37,7 +37,7 @@ interface ActiveRun {
 }
 
 /** ms: an old owner of its bucket nobody knows to be dead, and everything down twice meanwhile. */
-const latest = 60_000
+const latest = 70_000
 
 const nameOf = (queue: string, id: string) => `${queue}/${id}`
 
@@ -56,6 +56,8 @@ export class Recorder {
   private readonly sent = new Map<string, Sent>()
   /** The bytes of every revision, by name, time of the enqueue and revision. */
   private readonly revisions = new Map<string, string>()
+  /** Revisions that a reschedule writes: their bytes. */
+  private readonly moves = new Set<string>()
   private readonly handedOutAt = new Map<string, number>()
   private readonly endedAt = new Map<string, number>()
   private readonly active = new Set<ActiveRun>()
@@ -89,6 +91,7 @@ export class Recorder {
     this.revisions.set(`${name}/${enqueuedAt}/${revision}`, bytes)
     const sent = this.sent.get(`${name}/${enqueuedAt}`)
     if (sent !== undefined) {
+      if (known === undefined && this.moves.has(bytes)) this.moved(sent, dueAt)
       if (isDue) this.joined(sent)
       return
     }
@@ -118,6 +121,24 @@ export class Recorder {
     this.newest.set(name, one)
     this.sent.set(`${name}/${enqueuedAt}`, one)
     this.history.sent.push(one)
+  }
+
+  /** Somebody wants a waiting job to become this. */
+  moving(envelope: Envelope.Envelope): void {
+    this.moves.add(Buffer.from(Envelope.toBytes(envelope)).toString("latin1"))
+  }
+
+  /** The row of the job says so now. */
+  private moved(sent: Sent, to: number): void {
+    const { now } = this.world
+    const dueAt = Math.max(now, to)
+    if (sent.dueBy < Infinity) {
+      const { generation, id, queue } = sent
+      this.history.moves.push({ queue, id, generation, movedAt: now, dueAt })
+    } else {
+      sent.dueAt = dueAt
+      sent.isDelayed = dueAt > now
+    }
   }
 
   /** It is where workers find it. */

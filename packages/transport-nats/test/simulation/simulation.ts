@@ -227,6 +227,9 @@ class Simulation {
         return this.enqueue(this.clients[action.client]!, action.task, action.jobs)
       case "Cancel":
         return this.cancel(this.clients[action.client]!, action.n)
+      case "Reschedule":
+      case "Unschedule":
+        return this.revise(this.clients[action.client]!, action)
       case "Kill":
         return this.killWorker(action.worker)
       case "Stop":
@@ -294,6 +297,25 @@ class Simulation {
       if (failure._tag !== "JobNotFound") return this.recorder.complain("Unfinished", queue, id, failure.message)
       this.recorder.history.observations.push({ queue, id, at: this.world.now, places: [], record: undefined })
     }))
+  }
+
+  private revise(client: ClientActor, action: Extract<Plans.Action, { _tag: "Reschedule" | "Unschedule" }>): void {
+    const handle = this.handles.get(action.n)
+    if (handle === undefined) return
+    const { id, queue } = handle
+    client.run(
+      Effect.gen({ self: this }, function*() {
+        const job = (yield* Client.Client).job(queue, id)
+        if (action._tag === "Reschedule") {
+          const { absolute, delay } = action
+          const answer = yield* job.reschedule(absolute ? { at: this.world.now + delay } : { delay })
+          return this.world.trace("client", `reschedules ${id}: ${answer}`)
+        }
+        const answer = yield* job.unschedule
+        this.world.trace("client", `takes back ${id}: ${answer}`)
+        if (answer === "unscheduled") this.recorder.cancelled(queue, id, "cancelled")
+      }).pipe(Effect.ignore)
+    )
   }
 
   private cancel(client: ClientActor, n: number): void {

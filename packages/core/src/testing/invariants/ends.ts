@@ -48,6 +48,7 @@ const checkTokens = ({ job, runs }: Life, settings: Settings, report: Report): v
     if (old !== undefined && leaseLostAt < startedAt) {
       const message = `worker "${worker}" took fencing token ${old.value} in a run that never owned its lease`
       report(violation("FencingOrder", job, old.takenAt, message))
+      continue
     }
     const owner = runs.find((other) =>
       old !== undefined && other.token !== undefined && leaseLostAt <= other.startedAt &&

@@ -25,7 +25,10 @@ export interface Sent extends Identity {
   readonly acceptedAt: number
   /** The latest time at which it can have been accepted. Default: `acceptedAt`. */
   readonly acceptedBy?: number | undefined
-  /** When it became due, never before it was accepted; the earliest time possible. */
+  /**
+   * When it became due, never before it was accepted; the earliest time possible. Of a job that was rescheduled before
+   * its first hand-out, by the last of its due times.
+   */
   readonly dueAt: number
   /** The latest time at which it can have become due. Default: `dueAt`. */
   readonly dueBy?: number | undefined
@@ -63,6 +66,13 @@ export interface Run extends Identity {
   readonly token?: { readonly value: number; readonly takenAt: number } | undefined
 }
 
+/** A job that waited for its next run was rescheduled. Times are ms since the epoch by the broker's clock. */
+export interface Move extends Identity {
+  readonly movedAt: number
+  /** The earliest time at which it can have become due. */
+  readonly dueAt: number
+}
+
 /** A call of `cancel` that was answered. */
 export interface Cancel extends Identity {
   /** ms since the epoch by the broker's clock. */
@@ -98,6 +108,8 @@ export interface History {
   readonly runs: ReadonlyArray<Run>
   readonly cancels: ReadonlyArray<Cancel>
   readonly observations: ReadonlyArray<Observation>
+  /** Of jobs that had been handed out before. */
+  readonly moves?: ReadonlyArray<Move> | undefined
 }
 
 /** One job with all that happened to it, each list in the order of time. */
@@ -110,12 +122,13 @@ export interface Life {
   readonly runs: Array<Run>
   readonly cancels: Array<Cancel>
   readonly observations: Array<Observation>
+  readonly moves: Array<Move>
 }
 
 export interface Lives {
   readonly all: ReadonlyArray<Life>
-  /** Runs and cancels of jobs that nobody sent. */
-  readonly strangers: ReadonlyArray<Run | Cancel>
+  /** What happened to jobs that nobody sent. */
+  readonly strangers: ReadonlyArray<Run | Cancel | Move>
 }
 
 const nameOf = ({ id, queue }: { readonly queue: string; readonly id: string }): string =>
@@ -148,20 +161,21 @@ export const lives = (history: History, workerTolerance: number): Lives => {
   const byName = new Map<string, Map<number, Life>>()
   const all: Array<Life> = []
   for (const job of history.sent) {
-    const life: Life = { job, before: undefined, replaced: false, runs: [], cancels: [], observations: [] }
+    const life: Life = { job, before: undefined, replaced: false, runs: [], cancels: [], observations: [], moves: [] }
     const generations = byName.get(nameOf(job))
     if (generations === undefined) byName.set(nameOf(job), new Map([[job.generation ?? 0, life]]))
     else generations.set(job.generation ?? 0, life)
     all.push(life)
   }
-  const strangers: Array<Run | Cancel> = []
-  const find = (one: Run | Cancel): Life | undefined => {
+  const strangers: Array<Run | Cancel | Move> = []
+  const find = (one: Run | Cancel | Move): Life | undefined => {
     const life = byName.get(nameOf(one))?.get(one.generation ?? 0)
     if (life === undefined) strangers.push(one)
     return life
   }
   for (const run of history.runs) find(run)?.runs.push(run)
   for (const cancel of history.cancels) find(cancel)?.cancels.push(cancel)
+  for (const move of history.moves ?? []) find(move)?.moves.push(move)
   for (const observation of history.observations) {
     findSeen(byName.get(nameOf(observation)), observation, workerTolerance)?.observations.push(observation)
   }
@@ -170,6 +184,7 @@ export const lives = (history: History, workerTolerance: number): Lives => {
     if (life.before !== undefined) life.before.replaced = true
     life.runs.sort((a, b) => a.startedAt - b.startedAt)
     life.cancels.sort((a, b) => a.returnedAt - b.returnedAt)
+    life.moves.sort((a, b) => a.movedAt - b.movedAt)
     life.observations.sort((a, b) => a.at - b.at)
   }
   return { all, strangers }

@@ -5,7 +5,7 @@ import { type Life, mayBe, ownedLease, type Run } from "./history.ts"
 import { type Report, type Settings, violation } from "./violation.ts"
 
 export const checkStarts = (life: Life, settings: Settings, report: Report): void => {
-  const { cancels, job, observations, runs } = life
+  const { cancels, job, moves, observations, runs } = life
   const { tolerance } = settings
   const end = observations.find((seen) => seen.record !== undefined)
   for (const run of runs) {
@@ -17,6 +17,11 @@ export const checkStarts = (life: Life, settings: Settings, report: Report): voi
     }
     if (job.expiresAt !== undefined && run.startedAt > job.expiresAt + settings.workerTolerance) {
       tell("StartAfterExpiry", `started attempt ${run.attempt} ${run.startedAt - job.expiresAt} ms after it expired`)
+    }
+    // a hand-out from before it, that is stale since, is not bound by it
+    const move = ownedLease(run, run.startedAt) ? moves.findLast((one) => one.movedAt <= run.startedAt) : undefined
+    if (move !== undefined && run.startedAt + tolerance < move.dueAt) {
+      tell("EarlyStart", `started it ${move.dueAt - run.startedAt} ms before the time that it was rescheduled to`)
     }
     checkDeliveries(runs, run, settings, tell)
     if (end !== undefined && run.startedAt > end.at + tolerance && ownedLease(run, run.startedAt)) {
@@ -50,7 +55,8 @@ const checkDeliveries = (runs: ReadonlyArray<Run>, run: Run, { maxDeliveries }: 
 
 type Tell = (kind: Parameters<typeof violation>[0], message: string) => void
 
-const checkAttempt = ({ job, runs }: Life, run: Run, settings: Settings, tell: Tell): void => {
+const checkAttempt = (life: Life, run: Run, settings: Settings, tell: Tell): void => {
+  const { job, runs } = life
   const { attempt, startedAt } = run
   const { tolerance } = settings
   if (attempt < 1 || (job.maxAttempts !== undefined && attempt > job.maxAttempts)) {
@@ -64,7 +70,7 @@ const checkAttempt = ({ job, runs }: Life, run: Run, settings: Settings, tell: T
   if (attempt > 1) {
     if (failures.length === 0) {
       tell("WrongAttempt", `started attempt ${attempt}, but no run of attempt ${attempt - 1} had failed`)
-    } else checkDelay(run, failures, `attempt ${attempt - 1} failed`, tolerance, tell)
+    } else checkDelay(life, run, failures, `attempt ${attempt - 1} failed`, tolerance, tell)
   }
   const newer = runs.find((other) => other.attempt > attempt && other.startedAt < startedAt)
   if (newer !== undefined) {
@@ -80,7 +86,7 @@ const checkAttempt = ({ job, runs }: Life, run: Run, settings: Settings, tell: T
   // whatever may have been released was due at once
   const others = ofAttempt.filter((other) => other.outcome === "interrupted" || other.outcome === undefined)
   if (others.length > 0) return
-  if (snoozes.length > 0) return checkDelay(run, snoozes, "it was snoozed", tolerance, tell)
+  if (snoozes.length > 0) return checkDelay(life, run, snoozes, "it was snoozed", tolerance, tell)
   const failed = ofAttempt.find((other) => other.outcome === "failed")
   if (failed !== undefined) {
     tell("WrongAttempt", `started attempt ${attempt} again: its failure at ${failed.endedAt} was not counted`)
@@ -88,10 +94,20 @@ const checkAttempt = ({ job, runs }: Life, run: Run, settings: Settings, tell: T
 }
 
 /** The run must have waited as long as the shortest of the delays that may have led to it. */
-const checkDelay = (run: Run, candidates: ReadonlyArray<Run>, what: string, tolerance: number, tell: Tell): void => {
+const checkDelay = (
+  { moves }: Life,
+  run: Run,
+  candidates: ReadonlyArray<Run>,
+  what: string,
+  tolerance: number,
+  tell: Tell
+): void => {
   // successors follow each other: it was the last one that the broker is known to have taken
   const taken = candidates.findLast((candidate) => candidate.settled === true)
   const causes = taken === undefined ? candidates : [taken]
+  const since = Math.min(...causes.map((cause) => cause.endedAt ?? cause.startedAt))
+  // it waits for another time since
+  if (moves.some(({ movedAt }) => movedAt >= since && movedAt <= run.startedAt)) return
   const due = Math.min(...causes.map((cause) => (cause.endedAt ?? cause.startedAt) + (cause.delay ?? 0)))
   if (run.startedAt + tolerance >= due) return
   tell("EarlyStart", `started it ${due - run.startedAt} ms before it was due again after ${what}`)

@@ -1,0 +1,153 @@
+/**
+ * Effect's tracer over a tracer of OpenTelemetry's API.
+ *
+ * A span begins there as late as possible: when somebody asks for its identity, runs inside it, or ends it. Effect gives
+ * a span its attributes just after it made it, and samplers see only those that a span begins with.
+ */
+import * as Otel from "@opentelemetry/api"
+import * as Telemetry from "@troupe/core/Telemetry"
+import * as Context from "effect/Context"
+import type * as Exit from "effect/Exit"
+import * as Option from "effect/Option"
+import * as Tracer from "effect/Tracer"
+import { toAttributes, toValue } from "./attributes.ts"
+import { AttributesView } from "./attributesView.ts"
+import * as Current from "./currentContext.ts"
+import * as Outcome from "./outcome.ts"
+
+const kinds: Record<Tracer.SpanKind, Otel.SpanKind> = {
+  internal: Otel.SpanKind.INTERNAL,
+  server: Otel.SpanKind.SERVER,
+  client: Otel.SpanKind.CLIENT,
+  producer: Otel.SpanKind.PRODUCER,
+  consumer: Otel.SpanKind.CONSUMER
+}
+
+type Options = Parameters<Tracer.Tracer["span"]>[0]
+
+const billion = 1_000_000_000n
+
+/** 0 where timing is switched off: then OpenTelemetry takes the time itself. */
+const toTime = (nanos: bigint): Otel.HrTime | undefined =>
+  nanos === 0n ? undefined : [Number(nanos / billion), Number(nanos % billion)]
+
+const toLink = ({ attributes, span }: Tracer.SpanLink): Otel.Link => ({
+  context: Current.spanContextOf(span),
+  attributes: toAttributes(attributes)
+})
+
+class BridgeSpan implements Current.WithContext {
+  readonly _tag = "Span"
+  readonly name: string
+  readonly parent: Option.Option<Tracer.AnySpan>
+  readonly annotations: Context.Context<never>
+  readonly links: Array<Tracer.SpanLink>
+  readonly kind: Tracer.SpanKind
+  status: Tracer.SpanStatus
+  private readonly tracer: Otel.Tracer
+  private readonly options: Options
+  private readonly values: Otel.Attributes
+  private span: Otel.Span | undefined = undefined
+  private context: Otel.Context | undefined = undefined
+
+  constructor(tracer: Otel.Tracer, options: Options) {
+    this.tracer = tracer
+    this.options = options
+    this.name = options.name
+    this.parent = options.parent
+    this.annotations = options.annotations
+    this.links = options.links
+    this.kind = options.kind
+    this.status = { _tag: "Started", startTime: options.startTime }
+    this.values = toAttributes(Context.get(options.annotations, Telemetry.StartAttributes))
+  }
+
+  private get begun(): Otel.Span {
+    if (this.span !== undefined) return this.span
+    const { kind, links, name, parent, root, sampled, startTime } = this.options
+    const around = root
+      ? Otel.ROOT_CONTEXT
+      : Option.isSome(parent)
+      ? Current.contextOf(parent.value)
+      : Otel.context.active()
+    const span = sampled || (Option.isSome(parent) && !parent.value.sampled)
+      ? this.tracer.startSpan(name, {
+        kind: kinds[kind],
+        attributes: this.values,
+        links: links.map(toLink),
+        startTime: toTime(startTime)!
+      }, around)
+      // below the level of traces: not even the sampler is asked
+      : Otel.trace.wrapSpanContext({
+        ...(Otel.trace.getSpanContext(around) ?? Otel.INVALID_SPAN_CONTEXT),
+        traceFlags: Otel.TraceFlags.NONE
+      })
+    this.context = Otel.trace.setSpan(around, span)
+    return this.span = span
+  }
+
+  get otelContext(): Otel.Context {
+    if (this.context === undefined) void this.begun
+    return this.context!
+  }
+
+  get spanId(): string {
+    return this.begun.spanContext().spanId
+  }
+
+  get traceId(): string {
+    return this.begun.spanContext().traceId
+  }
+
+  get sampled(): boolean {
+    return (this.begun.spanContext().traceFlags & Otel.TraceFlags.SAMPLED) !== 0
+  }
+
+  get attributes(): ReadonlyMap<string, unknown> {
+    return new AttributesView(this.values)
+  }
+
+  attribute(key: string, value: unknown): void {
+    if (this.status._tag === "Ended" || value === undefined) return
+    if (this.span?.isRecording() === false) return
+    const converted = toValue(value)
+    this.values[key] = converted
+    this.span?.setAttribute(key, converted)
+  }
+
+  event(name: string, time: bigint, attributes?: Record<string, unknown>): void {
+    if (this.status._tag === "Ended" || !this.begun.isRecording()) return
+    this.begun.addEvent(name, attributes && toAttributes(attributes), toTime(time))
+  }
+
+  addLinks(links: ReadonlyArray<Tracer.SpanLink>): void {
+    if (this.status._tag === "Ended") return
+    for (const link of links) this.links.push(link)
+    if (this.span?.isRecording()) this.span.addLinks(links.map(toLink))
+  }
+
+  end(endTime: bigint, exit: Exit.Exit<unknown, unknown>): void {
+    if (this.status._tag === "Ended") return
+    const span = this.begun
+    this.status = { _tag: "Ended", startTime: this.status.startTime, endTime, exit }
+    if (!span.isRecording()) return
+    const time = toTime(endTime)
+    const failure = Outcome.failureOf(exit)
+    if (failure !== undefined) {
+      span.setStatus({ code: Otel.SpanStatusCode.ERROR, message: failure.message })
+      if (this.values[Outcome.errorTypeAttribute] === undefined) {
+        span.setAttribute(Outcome.errorTypeAttribute, failure.type)
+      }
+      for (const error of failure.errors) span.recordException(error, time)
+    } else if (Outcome.isInterruption(exit)) {
+      span.setAttribute(Outcome.interruptedAttribute, true)
+    }
+    span.end(time)
+  }
+}
+
+export const make = (tracer: Otel.Tracer): Tracer.Tracer =>
+  Tracer.make({
+    span: (options) => new BridgeSpan(tracer, options),
+    context: Current.run
+  })

@@ -1,0 +1,72 @@
+/**
+ * OpenTelemetry's context while a fiber runs.
+ *
+ * Node keeps "the current span" in an `AsyncLocalStorage`, which follows promises and timers; an Effect program keeps it
+ * in the fiber. Each step of a fiber therefore runs inside the context of the fiber's span, so that a client that is
+ * instrumented finds it.
+ */
+import * as Otel from "@opentelemetry/api"
+import * as Context from "effect/Context"
+import * as Option from "effect/Option"
+import * as Tracer from "effect/Tracer"
+import { TraceState } from "../TraceState.ts"
+
+/** A span that knows its context. */
+export interface WithContext extends Tracer.Span {
+  readonly otelContext: Otel.Context
+}
+
+const isWithContext = (span: Tracer.AnySpan): span is WithContext => "otelContext" in span
+
+/** Of spans that are not ours, made once per span: a fiber asks at each step. */
+const foreign = new WeakMap<Tracer.AnySpan, Otel.Context>()
+
+const remoteState = (raw: string | undefined): { traceState?: Otel.TraceState } =>
+  raw === undefined ? {} : { traceState: Otel.createTraceState(raw) }
+
+/** The identity of any span of Effect, as OpenTelemetry's parents and links want it. */
+export const spanContextOf = (span: Tracer.AnySpan): Otel.SpanContext => {
+  if (isWithContext(span)) {
+    const known = Otel.trace.getSpanContext(span.otelContext)
+    if (known !== undefined) return known
+  }
+  return {
+    traceId: span.traceId,
+    spanId: span.spanId,
+    traceFlags: span.sampled ? Otel.TraceFlags.SAMPLED : Otel.TraceFlags.NONE,
+    isRemote: span._tag === "ExternalSpan",
+    ...remoteState(Context.get(span.annotations, TraceState))
+  }
+}
+
+/** The context in which the children of a span begin. */
+export const contextOf = (span: Tracer.AnySpan): Otel.Context => {
+  if (isWithContext(span)) return span.otelContext
+  const known = foreign.get(span)
+  if (known !== undefined) return known
+  // a span that Effect made while tracing is off stands for the one around it
+  const made = span._tag === "Span" && Context.get(span.annotations, Tracer.DisablePropagation)
+    ? Option.match(span.parent, { onNone: () => Otel.ROOT_CONTEXT, onSome: contextOf })
+    : Otel.trace.setSpanContext(Otel.ROOT_CONTEXT, spanContextOf(span))
+  foreign.set(span, made)
+  return made
+}
+
+type AnyFiber = Parameters<NonNullable<Tracer.Tracer["context"]>>[1]
+
+const step = <X>(primitive: Tracer.EffectPrimitive<X>, fiber: AnyFiber): X =>
+  primitive["~effect/Effect/evaluate"](fiber)
+
+/**
+ * `Tracer.context`: runs one step of a fiber.
+ *
+ * A fiber without a span stays in the context of its surroundings: Effect resumes it in the one in which it began, not in
+ * that of the fiber which woke it.
+ */
+export const run = <X>(primitive: Tracer.EffectPrimitive<X>, fiber: AnyFiber): X => {
+  const span = fiber.cache.span
+  return span === undefined
+    ? primitive["~effect/Effect/evaluate"](fiber)
+    // no `this`: the context manager would bind it, at each step
+    : Otel.context.with(contextOf(span), step<X>, undefined, primitive, fiber)
+}

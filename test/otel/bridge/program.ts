@@ -112,7 +112,7 @@ const run = Effect.fnUntraced(function*(redis: Redis, url: string) {
       parent: Tracer.externalSpan({
         traceId: "5".repeat(32),
         spanId: "6".repeat(16),
-        annotations: Context.make(Otel.TraceState, "vendor=1")
+        annotations: Context.add(Context.empty(), Telemetry.TraceState, "vendor=1")
       })
     })
   )

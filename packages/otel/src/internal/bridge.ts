@@ -40,7 +40,7 @@ class BridgeSpan implements Current.WithContext {
   readonly _tag = "Span"
   readonly name: string
   readonly parent: Option.Option<Tracer.AnySpan>
-  readonly annotations: Context.Context<never>
+  annotations: Context.Context<never>
   readonly links: Array<Tracer.SpanLink>
   readonly kind: Tracer.SpanKind
   status: Tracer.SpanStatus
@@ -83,6 +83,11 @@ class BridgeSpan implements Current.WithContext {
         traceFlags: Otel.TraceFlags.NONE
       })
     this.context = Otel.trace.setSpan(around, span)
+    const { traceState } = span.spanContext()
+    // a sampler may have written it; core sends it along with jobs
+    if (traceState !== undefined) {
+      this.annotations = Context.add(this.annotations, Telemetry.TraceState, traceState.serialize())
+    }
     return this.span = span
   }
 

@@ -6,10 +6,10 @@
  * instrumented finds it.
  */
 import * as Otel from "@opentelemetry/api"
+import { TraceState } from "@troupe/core/Telemetry"
 import * as Context from "effect/Context"
 import * as Option from "effect/Option"
 import * as Tracer from "effect/Tracer"
-import { TraceState } from "../TraceState.ts"
 
 /** A span that knows its context. */
 export interface WithContext extends Tracer.Span {
@@ -21,8 +21,8 @@ const isWithContext = (span: Tracer.AnySpan): span is WithContext => "otelContex
 /** Of spans that are not ours, made once per span: a fiber asks at each step. */
 const foreign = new WeakMap<Tracer.AnySpan, Otel.Context>()
 
-const remoteState = (raw: string | undefined): { traceState?: Otel.TraceState } =>
-  raw === undefined ? {} : { traceState: Otel.createTraceState(raw) }
+const remoteState = (raw: string): { traceState?: Otel.TraceState } =>
+  raw === "" ? {} : { traceState: Otel.createTraceState(raw) }
 
 /** The identity of any span of Effect, as OpenTelemetry's parents and links want it. */
 export const spanContextOf = (span: Tracer.AnySpan): Otel.SpanContext => {

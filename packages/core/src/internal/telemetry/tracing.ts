@@ -51,7 +51,8 @@ const make = (context: Context.Context<never>, tracer: Tracer.Tracer): Tracing =
         annotations: Context.add(Context.empty(), StartAttributes, attributes),
         links: links.length === 0 ? options.links : [...links, ...options.links],
         startTime: now(),
-        root: parent === undefined,
+        // a call may have surroundings that only the tracer knows, such as the request of an instrumented server
+        root: parent === undefined && kind === "consumer",
         sampled: isWanted && parent?.sampled !== false
       })
       if (span.sampled) {

@@ -12,6 +12,12 @@ import type { Interest } from "./interest.ts"
 import * as Names from "./names.ts"
 import type { Streams } from "./streams.ts"
 
+/** A new record, and its bytes. */
+export interface Announced {
+  readonly record: JobRecord.JobRecord
+  readonly bytes: Uint8Array
+}
+
 /** Some words cannot be read back from their subject: then the topic travels with the message. */
 const isPlain = (word: string): boolean => Names.encode(word) === word
 
@@ -71,9 +77,9 @@ export class NatsBus implements Bus {
   }
 
   /** Tells whoever waits of new records. A lost message only costs time. */
-  announce(
-    records: ReadonlyArray<{ readonly record: JobRecord.JobRecord; readonly bytes: Uint8Array }>
-  ): Effect.Effect<void> {
+  announce(records: ReadonlyArray<Announced>): Effect.Effect<void> {
+    // most of the time nobody waits for any
+    if (!this.interest.isAnybodyThere) return Effect.void
     const byClient = new Map<string, [Uint8Array, ...Array<Uint8Array>]>()
     const messages: Array<Effect.Effect<void, TransportError>> = []
     for (const { bytes, record } of records) {

@@ -49,14 +49,19 @@ export class Interest {
     return (this.heard.get(word) ?? 0) > now || (this.heard.get(general) ?? 0) > now
   }
 
+  /** Whether somebody waits for anything. */
+  get isAnybodyThere(): boolean {
+    return this.heard.size > 0
+  }
+
   /** Whether somebody waits for a job of this queue. */
   isThere(queue: string): boolean {
-    return this.heard.size > 0 && this.has(wordOf("job", queue), everyQueue)
+    return this.has(wordOf("job", queue), everyQueue)
   }
 
   /** Whether this client waits for results of what it enqueued. */
   isClientThere(client: string): boolean {
-    return this.heard.size > 0 && this.has(wordOf("results", client), everyClient)
+    return this.has(wordOf("results", client), everyClient)
   }
 
   /** Registers a waiter until the scope closes; without a queue or a client for all of them. */

@@ -27,7 +27,7 @@ const acknowledgement = (how: Acknowledgement): Buffer => {
   }
 }
 
-const headersOf = ({ expected, headers, messageId }: Publish): string => {
+const headersOf = ({ expected, headers }: NonNullable<Publish["again"]>, messageId: string | undefined): string => {
   let lines = ""
   // ours first: whoever gets the message looks for them
   if (headers !== undefined) { for (const name in headers) lines += `${name}: ${headers[name]}\r\n` }
@@ -102,9 +102,14 @@ class PublishRequest implements Request {
     this.message = message
     this.subject = message.subject
     this.bytes = message.bytes
-    this.headers = headersOf(message)
+    this.headers = headersOf(message, message.messageId)
     this.index = index
     this.answers = answers
+  }
+
+  get headersAgain(): string {
+    const { again, messageId } = this.message
+    return again === undefined ? this.headers : headersOf(again, messageId)
   }
 
   get operation(): string {

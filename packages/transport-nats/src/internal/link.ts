@@ -24,6 +24,8 @@ export interface Request {
   readonly bytes: Uint8Array
   /** As `Headers.encode` wrote them; nothing: none. */
   readonly headers?: string
+  /** Instead of them when it is sent again. */
+  readonly headersAgain?: string
   /** Subjects that get the same bytes right before, each time. */
   readonly before?: ReadonlyArray<string>
   /** It stands back when many are under way. Heartbeats must not. */
@@ -34,7 +36,7 @@ export interface Request {
 
 interface Sent {
   readonly request: Request
-  readonly token: string
+  readonly token: number
   /** No later than this it is answered or fails, ms. */
   deadline: number
   /** When it is sent again without an answer, ms. */
@@ -65,7 +67,7 @@ export class Link {
   private readonly inboxPrefix: string | undefined
   private readonly clock: Clock.Clock
   private readonly fork: <A, E>(effect: Effect.Effect<A, E>) => void
-  private readonly pending = new Map<string, Sent>()
+  private readonly pending = new Map<number, Sent>()
   /** Not sent yet, in their order: so many are under way already. */
   private backlog: Array<Sent> = []
   private readonly replies: Subscription
@@ -96,7 +98,7 @@ export class Link {
     const from = this.inbox.length + 1
     this.replies = this.connection.subscribe(`${this.inbox}.*`, {
       callback: (_error, reply) => {
-        const sent = this.pending.get(reply.subject.slice(from))
+        const sent = this.pending.get(Number(reply.subject.slice(from)))
         if (sent !== undefined) this.receive(sent, reply)
       }
     })
@@ -134,8 +136,14 @@ export class Link {
 
   /** `now`: of those that are made at once. */
   request(request: Request, now = this.now()): void {
-    const token = (this.count++).toString(36)
-    const sent: Sent = { request, token, deadline: now + this.patience, againAt: Infinity, tries: 0, trouble: "" }
+    const sent: Sent = {
+      request,
+      token: this.count++,
+      deadline: now + this.patience,
+      againAt: Infinity,
+      tries: 0,
+      trouble: ""
+    }
     if (this.closed) return request.onError(Errors.unavailable(request.operation, "the transport is closed"))
     if (request.mayWait === true && this.pending.size >= maxPending) this.backlog.push(sent)
     else this.start(sent, now)
@@ -150,7 +158,7 @@ export class Link {
   }
 
   /** One has ended: the next ones may go, some at a time. */
-  private ended(token: string): boolean {
+  private ended(token: number): boolean {
     if (!this.pending.delete(token)) return false
     if (this.backlog.length > 0 && this.pending.size <= maxPending / 2) {
       const now = this.now()
@@ -160,8 +168,8 @@ export class Link {
   }
 
   private send(sent: Sent, now: number): void {
-    const { before, bytes, headers = "", subject } = sent.request
-    sent.tries++
+    const { before, bytes, subject } = sent.request
+    const headers = (sent.tries++ === 0 ? undefined : sent.request.headersAgain) ?? sent.request.headers ?? ""
     sent.againAt = now + silence
     try {
       if (before !== undefined) { for (const other of before) this.outbox.publish(other, "", "", bytes) }

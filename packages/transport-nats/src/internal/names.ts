@@ -34,6 +34,8 @@ export interface QueueNames {
   readonly mailboxes: string
   /** The stream of rows, one per id. */
   readonly rows: string
+  /** What the subjects of jobs begin with, by priority, dot included. Filled by and by. */
+  readonly levels: Map<string, string>
   /** What the subjects of each stream begin with, dot included. */
   readonly prefix: { readonly work: string; readonly delays: string; readonly mailboxes: string; readonly rows: string }
 }
@@ -46,6 +48,7 @@ export const queueNames = (namespace: string, queue: string): QueueNames => {
     delays: `${namespace}_D_${word}`,
     mailboxes: `${namespace}_K_${word}`,
     rows: `${namespace}_R_${word}`,
+    levels: new Map(),
     prefix: {
       work: `${namespace}.w.${word}.`,
       delays: `${namespace}.d.${word}.`,
@@ -66,8 +69,11 @@ export const levels = (names: QueueNames): string => `${names.prefix.rows}p`
 // --- work ---
 
 /** A job; `auth` is the sequence of the row that let it be published, or 0. */
-export const job = (names: QueueNames, priority: string, id: string, auth: number): string =>
-  `${names.prefix.work}p.${encode(priority)}.${id}.${auth}`
+export const job = (names: QueueNames, priority: string, id: string, auth: number): string => {
+  let prefix = names.levels.get(priority)
+  if (prefix === undefined) names.levels.set(priority, prefix = `${names.prefix.work}p.${encode(priority)}.`)
+  return `${prefix}${id}.${auth}`
+}
 
 export const allJobs = (names: QueueNames): string => `${names.prefix.work}p.>`
 

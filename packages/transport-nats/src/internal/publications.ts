@@ -26,6 +26,8 @@ const checked = { [checkHeader]: "1" }
 const nothing = new Uint8Array(0)
 
 export interface Publication {
+  /** Encoded. */
+  readonly id: string
   readonly envelope: Envelope.Envelope
   readonly bytes: Uint8Array
   /** 0: there is no row. */
@@ -42,6 +44,7 @@ export interface Publication {
 }
 
 export const ofRow = (row: Row.Live): Publication => ({
+  id: Names.encode(row.envelope.id),
   envelope: row.envelope,
   bytes: row.bytes,
   auth: row.auth,
@@ -52,25 +55,34 @@ export const ofRow = (row: Row.Live): Publication => ({
 })
 
 /** A job that is due joins its priority. */
-const ready = (names: Names.QueueNames, one: Publication): Publish => {
-  const id = Names.encode(one.envelope.id)
-  return {
-    subject: Names.job(names, one.envelope.priority, id, one.auth),
-    bytes: one.bytes,
-    headers: one.isRepeat ? checked : undefined,
-    messageId: `${id}.${one.auth}`,
-    expected: 0
-  }
-}
+const ready = (names: Names.QueueNames, { auth, bytes, envelope, id, isRepeat }: Publication): Publish => ({
+  subject: Names.job(names, envelope.priority, id, auth),
+  bytes,
+  headers: isRepeat ? checked : undefined,
+  messageId: `${id}.${auth}`,
+  expected: 0
+})
+
+const checkedOnce = { headers: checked, expected: 0 }
+
+/**
+ * A job that has no row, published by whoever made its id: nothing of that name can be there, so nothing is asked for.
+ * Once it may be there, the server knows the message id, and whoever gets a second one looks at the row.
+ */
+export const first = (names: Names.QueueNames, priority: string, id: string, bytes: Uint8Array): Publish => ({
+  subject: Names.job(names, priority, id, 0),
+  bytes,
+  messageId: `${id}.0`,
+  again: checkedOnce
+})
 
 /** A keyed job that is due joins its mailbox, and the key wakes. */
 const join = (names: Names.QueueNames, one: Publication, key: string): ReadonlyArray<Publish> => {
   const wake = Token.wake(names, key)
   if (!one.isFirst) return [wake]
-  const id = Names.encode(one.envelope.id)
   const headers = { [authHeader]: String(one.auth) }
   return [
-    { subject: Names.mailbox(names, key), bytes: one.bytes, headers, messageId: `${id}.${one.auth}` },
+    { subject: Names.mailbox(names, key), bytes: one.bytes, headers, messageId: `${one.id}.${one.auth}` },
     wake
   ]
 }
@@ -95,7 +107,7 @@ export class Publisher {
     if (key !== undefined && (!waits || !one.isFirst)) return join(names, one, key)
     if (!waits && one.hasNoRoom !== true) return [ready(names, one)]
     const due: Publish = {
-      subject: Names.due(names, one.dueAt, Names.encode(one.envelope.id), one.auth),
+      subject: Names.due(names, one.dueAt, one.id, one.auth),
       bytes: nothing,
       expected: 0
     }
@@ -142,6 +154,13 @@ export class Publisher {
   }
 }
 
+/** Why a message of a job could not be published. */
+export const errorOf = (names: Names.QueueNames, answer: Published): TransportError | undefined => {
+  // a token is one small message per key: a full stream must not strand the mailbox behind it
+  if (answer._tag === "Full") return Errors.queueFull(names.queue, answer.description)
+  return answer._tag === "Failed" ? answer.error : undefined
+}
+
 const failureOf = (
   names: Names.QueueNames,
   messages: ReadonlyArray<Publish>,
@@ -150,10 +169,8 @@ const failureOf = (
   end: number
 ): TransportError | undefined => {
   for (let index = from; index < end; index++) {
-    const answer = answers[index]!
-    // a token is one small message per key: a full stream must not strand the mailbox behind it
-    if (answer._tag === "Full") return Errors.queueFull(names.queue, answer.description)
-    if (answer._tag === "Failed") return answer.error
+    const error = errorOf(names, answers[index]!)
+    if (error !== undefined) return error
   }
   return undefined
 }

@@ -103,7 +103,8 @@ const reschedule = Effect.fnUntraced(function*(
     const bytes = Row.live({ nonce, dueAt, envelope, waits, place })
     const [auth] = yield* rows.write(names, [{ id, bytes, expected: row.sequence }])
     if (auth === undefined) continue
-    yield* goOn(context, names, { envelope: successor, bytes: envelope, auth, dueAt, waits, isFirst, isRepeat: false })
+    const written = { id, envelope: successor, bytes: envelope, auth, dueAt, waits, isFirst, isRepeat: false }
+    yield* goOn(context, names, written)
     // whoever finds it before finds the row, too
     if (isFirst) yield* remove(streams, names.delays, [Names.due(names, row.dueAt, id, row.auth)])
     return "done"

@@ -28,25 +28,25 @@ class Incoming {
   readonly id: string
   readonly dueAt: number
   readonly waits: boolean
-  readonly nonce: string
+  /** Of the row that it claims. */
+  nonce = ""
   answer: Answer | undefined = undefined
   /** Sequence of the row that it holds. */
   auth = 0
   expected = 0
 
-  constructor(envelope: Envelope.Envelope, bytes: Uint8Array, now: number, nonce: string) {
+  constructor(envelope: Envelope.Envelope, bytes: Uint8Array, now: number) {
     this.envelope = envelope
     this.bytes = bytes
     this.id = Names.encode(envelope.id)
     // whole ms, never early
     this.dueAt = Math.ceil(Envelope.dueAt(envelope, now))
     this.waits = this.dueAt > now
-    this.nonce = nonce
   }
 
   get publication(): Publication {
-    const { auth, bytes, dueAt, envelope, waits } = this
-    return { envelope, bytes, auth, dueAt, waits, isFirst: true, isRepeat: false }
+    const { auth, bytes, dueAt, envelope, id, waits } = this
+    return { id, envelope, bytes, auth, dueAt, waits, isFirst: true, isRepeat: false }
   }
 }
 
@@ -58,6 +58,7 @@ const claim = Effect.fnUntraced(function*(
   replaces: boolean
 ): Effect.fn.Return<void, TransportError> {
   const { publisher, rows } = context
+  for (const one of jobs) one.nonce = context.nonce()
   let open = jobs
   for (let tries = 0; open.length > 0; tries++) {
     if (tries === maxTries) return yield* Errors.unavailable("send", "the row of an id changes all the time")
@@ -115,6 +116,19 @@ const publish = Effect.fnUntraced(function*(
   }
 })
 
+/** Jobs that need no row: one message each. */
+const publishFree = (
+  { streams }: Context,
+  names: Names.QueueNames,
+  jobs: ReadonlyArray<Incoming>
+): Effect.Effect<void> =>
+  Effect.map(
+    streams.publish(jobs.map(({ bytes, envelope, id }) => Publications.first(names, envelope.priority, id, bytes))),
+    (answers) => {
+      for (const [index, one] of jobs.entries()) one.answer = Publications.errorOf(names, answers[index]!) ?? "sent"
+    }
+  )
+
 const sendTo = Effect.fnUntraced(function*(
   context: Context,
   queue: string,
@@ -125,11 +139,15 @@ const sendTo = Effect.fnUntraced(function*(
   const names = yield* context.queues.ensure(queue)
   const isFree = ({ envelope, waits }: Incoming) =>
     generated !== undefined && envelope.key === undefined && !waits && generated.has(envelope.id)
-  const claiming = jobs.filter((one) => !isFree(one))
+  const claiming: Array<Incoming> = []
+  const free: Array<Incoming> = []
+  for (const one of jobs) (isFree(one) ? free : claiming).push(one)
   yield* context.levels.ensure(names, jobs.map(({ envelope }) => envelope.priority))
-  if (claiming.length > 0) yield* claim(context, names, claiming, replaces)
+  if (free.length > 0) yield* publishFree(context, names, free)
+  if (claiming.length === 0) return
+  yield* claim(context, names, claiming, replaces)
   // in the order in which they came: keys
-  yield* publish(context, names, jobs.filter(({ answer }) => answer === undefined))
+  yield* publish(context, names, claiming.filter(({ answer }) => answer === undefined))
 })
 
 /** One answer per envelope. `generated`: ids that nobody else can have. */
@@ -141,7 +159,7 @@ export const send = Effect.fnUntraced(function*(
 ): Effect.fn.Return<ReadonlyArray<Answer>, TransportError> {
   const now = context.clock.now()
   const byQueue = new Map<string, Array<Incoming>>()
-  const jobs = envelopes.map((envelope) => new Incoming(envelope, Envelope.toBytes(envelope), now, context.nonce()))
+  const jobs = envelopes.map((envelope) => new Incoming(envelope, Envelope.toBytes(envelope), now))
   for (const one of jobs) {
     const { bytes, envelope } = one
     if (bytes.length > context.maxMessageBytes) {

@@ -8,6 +8,7 @@ import type { Settled, Settlement } from "@troupe/core/JobLog"
 import * as JobRecord from "@troupe/core/JobRecord"
 import type { TransportError } from "@troupe/core/TransportError"
 import * as Effect from "effect/Effect"
+import type { Announced } from "./bus.ts"
 import type { Context } from "./context.ts"
 import * as Errors from "./errors.ts"
 import { type HandOut, nextTurn } from "./handOut.ts"
@@ -102,7 +103,7 @@ const decide = Effect.fnUntraced(function*(
   names: Names.QueueNames,
   all: ReadonlyArray<Outgoing>
 ): Effect.fn.Return<void, TransportError> {
-  let open = all.filter(({ row }) => row !== undefined)
+  let open: ReadonlyArray<Outgoing> = all.filter(({ row }) => row !== undefined)
   for (let tries = 0; open.length > 0; tries++) {
     if (tries === maxTries) return yield* Errors.unavailable("settle", "the row of a job changes all the time")
     const written = yield* rows.write(
@@ -113,6 +114,7 @@ const decide = Effect.fnUntraced(function*(
       one.written = written[index] ?? 0
       return written[index] === undefined
     })
+    if (lost.length === 0) return
     const found = yield* rows.read(names, lost.map(({ handOut }) => handOut.id))
     open = lost.filter((one, index) => one.onConflict(found[index]!))
   }
@@ -168,7 +170,7 @@ const goOn = Effect.fnUntraced(function*(
     } else if (isForward) {
       const { successor } = settlement
       const bytes = Envelope.toBytes(successor)
-      jobs.push({ envelope: successor, bytes, auth: one.written, dueAt, waits, isFirst: true, isRepeat: false })
+      jobs.push({ id, envelope: successor, bytes, auth: one.written, dueAt, waits, isFirst: true, isRepeat: false })
     }
   }
   yield* levels.ensure(names, jobs.map(({ envelope }) => envelope.priority))
@@ -205,21 +207,25 @@ export const settle = Effect.fnUntraced(function*(
   if (all.length > 0) {
     yield* decide(context, names, all)
     yield* drop(context, names, all)
-    const records = all.flatMap(({ answer, record, settlement }) =>
-      record !== undefined && answer === "settled" && (settlement._tag === "Ack" || settlement._tag === "Bury")
-        ? [{ record: settlement.record, bytes: record }]
-        : []
-    )
-    if (records.length > 0) yield* context.bus.announce(records)
-    yield* goOn(context, names, all)
-    // the token of a key is replaced, not acknowledged
-    const plain = all.filter(({ handOut }) => handOut.turn === undefined)
-    const repliesOf = (some: ReadonlyArray<Outgoing>) => some.map(({ handOut }) => handOut.message.reply)
+    const records: Array<Announced> = []
     // a job without a row is there until its message is gone; for all others the row says that it is not
-    const drops = plain.filter(({ settlement }) => settlement._tag === "Drop")
-    yield* context.streams.acknowledge(repliesOf(drops), { _tag: "Done" })
-    const others = plain.filter(({ settlement }) => settlement._tag !== "Drop")
-    if (others.length > 0) acknowledge(repliesOf(others))
+    const drops: Array<string> = []
+    const others: Array<string> = []
+    let isPlain = true
+    for (const { answer, handOut, passed, record, settlement } of all) {
+      const isEnd = settlement._tag === "Ack" || settlement._tag === "Bury"
+      if (isEnd && record !== undefined && answer === "settled") {
+        records.push({ record: settlement.record, bytes: record })
+      }
+      if (settlement._tag !== "Ack" || handOut.turn !== undefined || passed !== undefined) isPlain = false
+      // the token of a key is replaced, not acknowledged
+      if (handOut.turn === undefined) (settlement._tag === "Drop" ? drops : others).push(handOut.message.reply)
+    }
+    if (records.length > 0) yield* context.bus.announce(records)
+    // nothing comes after a record
+    if (!isPlain) yield* goOn(context, names, all)
+    if (drops.length > 0) yield* context.streams.acknowledge(drops, { _tag: "Done" })
+    if (others.length > 0) acknowledge(others)
     for (const { answer, handOut, settlement } of all) handOut.settled(settlement._tag, answer)
   }
   return settlements.map(({ handOut, settlement }) => handOut?.repeated(settlement._tag) ?? "superseded")

@@ -24,6 +24,8 @@ export interface Publish {
   readonly messageId?: string | undefined
   /** Store only if the last message of the subject has this sequence; 0: if it has none. */
   readonly expected?: number | undefined
+  /** What is said instead when it is sent again: its answer did not come, it may have been stored and removed. */
+  readonly again?: Pick<Publish, "headers" | "expected"> | undefined
 }
 
 /** `Full`: the stream has reached a limit of messages or bytes. */

@@ -37,7 +37,9 @@ const settingsOf = (config: Port.StreamConfig): StreamSettings => ({
   duplicateWindow: config.duplicateWindow
 })
 
-const headersOf = ({ expected, headers = {}, messageId }: Port.Publish): ReadonlyMap<string, string> => {
+const headersOf = (message: Port.Publish, isAgain: boolean): ReadonlyMap<string, string> => {
+  const { messageId } = message
+  const { expected, headers = {} } = (isAgain ? message.again : undefined) ?? message
   const all = new Map(Object.entries(headers))
   if (messageId !== undefined) all.set("Nats-Msg-Id", messageId)
   if (expected !== undefined) all.set("Nats-Expected-Last-Subject-Sequence", String(expected))
@@ -135,7 +137,12 @@ export class Wire {
   }
 
   /** One request and its reply. */
-  private trip<A>(run: () => Answer<A>, onAnswer: (answer: A) => void, onLost: () => void): void {
+  private trip<A>(
+    run: (isAgain: boolean) => Answer<A>,
+    isAgain: boolean,
+    onAnswer: (answer: A) => void,
+    onLost: () => void
+  ): void {
     const fate = this.random.float()
     const { loseReply, loseRequest, repeat } = this.network
     const requestLost = fate < loseRequest
@@ -155,7 +162,7 @@ export class Wire {
       const giveUp = this.world.after(5_000, () => end(onLost))
       this.server.handle(() => {
         giveUp()
-        const answer = this.server.leaderless ? nobody : run()
+        const answer = this.server.leaderless ? nobody : run(isAgain)
         if (answer === nobody) return void this.world.after(this.random.int(5, 100), () => end(onLost))
         if (replyLost || this.cut) return void lost()
         this.travel(() => this.cut ? lost() : end(() => onAnswer(answer)))
@@ -164,20 +171,21 @@ export class Wire {
       if (repeated) {
         this.world.after(this.random.int(0, 2_000), () =>
           this.server.handle(() => {
-            if (!this.server.leaderless) run()
+            if (!this.server.leaderless) run(isAgain)
           }))
       }
     })
   }
 
-  private call<A>(operation: string, run: () => Answer<A>): Effect.Effect<A, TransportError> {
+  private call<A>(operation: string, run: (isAgain: boolean) => Answer<A>): Effect.Effect<A, TransportError> {
     return Effect.callback<A, TransportError>((resume) => {
       const until = this.world.now + patience
       let waiting = true
+      let tries = 0
       const attempt = () => {
         if (!waiting) return
         if (this.world.now > until) return resume(Effect.fail(unavailable(operation)))
-        this.trip(run, (answer) => resume(Effect.succeed(answer)), attempt)
+        this.trip(run, tries++ > 0, (answer) => resume(Effect.succeed(answer)), attempt)
       }
       attempt()
       return Effect.sync(() => {
@@ -195,10 +203,10 @@ export class Wire {
   }
 
   private publishOne(message: Port.Publish): Effect.Effect<Port.Published> {
-    const run = (): Answer<Port.Published> => {
+    const run = (isAgain: boolean): Answer<Port.Published> => {
       const stream = this.server.streamOf(message.subject)
       if (stream === undefined) return nobody
-      const answer = stream.publish(message.subject, headersOf(message), message.bytes)
+      const answer = stream.publish(message.subject, headersOf(message, isAgain), message.bytes)
       if (answer._tag === "Stored") {
         return { _tag: answer.duplicate ? "Duplicate" : "Stored", sequence: answer.sequence }
       }

@@ -93,7 +93,7 @@ export const onToken = Effect.fnUntraced(function*(
   if (row === undefined) {
     // whoever buried it may not have come to write the letter
     if (token.deliveries > 1 && state?.row?._tag === "Ended" && state.row.letter !== undefined) {
-      yield* Letter.write(streams, names, [{ subject: Names.letter(names, id), bytes: state.row.letter }])
+      yield* Letter.write(context, names, [{ id, letter: state.row.letter }])
     }
     yield* next(Token.past(clean, found.sequence))
     return undefined

@@ -6,10 +6,12 @@ import type { LocatedJob } from "@troupe/core/JobLog"
 import * as JobRecord from "@troupe/core/JobRecord"
 import type { TransportError } from "@troupe/core/TransportError"
 import * as Effect from "effect/Effect"
+import type { Context } from "./context.ts"
 import * as Errors from "./errors.ts"
+import * as Names from "./names.ts"
 import type { QueueNames } from "./names.ts"
-import { pack, unpack } from "./row.ts"
-import type { Publish, Stored, Streams } from "./streams.ts"
+import { type Found, pack, unpack } from "./row.ts"
+import type { Stored } from "./streams.ts"
 
 interface Header {
   /** When its time is over, ms since the epoch by the broker's clock. */
@@ -34,37 +36,78 @@ export const encode = (options: {
 export interface Letter {
   readonly located: LocatedJob
   readonly sequence: number
+  /** As the row of the job has it. */
+  readonly record: Uint8Array
 }
 
-/** An older letter of the id gives way. */
+const sameBytes = (a: Uint8Array, b: Uint8Array): boolean => Buffer.compare(a, b) === 0
+
+/**
+ * Whether it belongs to the life that the row tells of. A letter that was on its way while the job was replayed belongs
+ * to none: it does not count, and whoever meets it may remove it.
+ */
+const stands = (record: Uint8Array, { row }: Found): boolean =>
+  row === undefined || row._tag === "Ended" && sameBytes(row.record, record)
+
+/** What the row of a buried job says that its letter is. `id` encoded. */
+export interface Outgoing {
+  readonly id: string
+  readonly letter: Uint8Array
+}
+
+/**
+ * Writes letters as their rows say. An older letter of the id gives way. A row that changed meanwhile has the last word:
+ * nothing fences a letter, and the job may have been replayed after its row was read.
+ */
 export const write = Effect.fnUntraced(function*(
-  streams: Streams,
+  { rows, streams }: Context,
   names: QueueNames,
-  letters: ReadonlyArray<Publish>
+  letters: ReadonlyArray<Outgoing>
 ): Effect.fn.Return<void, TransportError> {
-  if (letters.length === 0) return
-  const answers = yield* streams.publish(letters)
-  for (const [index, answer] of answers.entries()) {
-    if (answer._tag === "Failed") return yield* answer.error
-    if (answer._tag !== "Stored") return yield* Errors.queueFull(names.queue, "dead letters have no room")
-    yield* streams.purge(names.mailboxes, letters[index]!.subject, answer.sequence)
+  let open = letters
+  while (open.length > 0) {
+    const subjects = open.map(({ id }) => Names.letter(names, id))
+    const answers = yield* streams.publish(
+      open.map(({ letter }, index) => ({ subject: subjects[index]!, bytes: letter }))
+    )
+    const sequences: Array<number> = []
+    for (const [index, answer] of answers.entries()) {
+      if (answer._tag === "Failed") return yield* answer.error
+      if (answer._tag !== "Stored") return yield* Errors.queueFull(names.queue, "dead letters have no room")
+      yield* streams.purge(names.mailboxes, subjects[index]!, answer.sequence)
+      sequences.push(answer.sequence)
+    }
+    const found = yield* rows.read(names, open.map(({ id }) => id))
+    const again: Array<Outgoing> = []
+    for (const [index, { id, letter }] of open.entries()) {
+      if (stands(parse(letter).record, found[index]!)) continue
+      const { row } = found[index]!
+      if (row?._tag === "Ended" && row.letter !== undefined) again.push({ id, letter: row.letter })
+      else yield* streams.purge(names.mailboxes, subjects[index]!, sequences[index]! + 1)
+    }
+    open = again
   }
 })
 
-/** `undefined`: there is none any more. */
-export const read = (stored: Stored | undefined, now: number): Letter | undefined => {
-  if (stored === undefined) return undefined
-  const { body, header } = unpack(stored.bytes)
+const parse = (bytes: Uint8Array) => {
+  const { body, header } = unpack(bytes)
   // as `encode` wrote it
   const { d, r, x } = header as Header
-  if (x <= now) return undefined
+  return { dueAt: d, expiresAt: x, record: body.subarray(0, r), envelope: body.subarray(r) }
+}
+
+/** `undefined`: there is none any more. Whether it counts says the row: see `ofRow`. */
+export const read = (stored: Stored | undefined, now: number): Letter | undefined => {
+  if (stored === undefined) return undefined
+  const { dueAt, envelope, expiresAt, record } = parse(stored.bytes)
+  if (expiresAt <= now) return undefined
   return {
     sequence: stored.sequence,
-    located: {
-      place: "dead",
-      envelope: Envelope.fromBytes(body.subarray(r)),
-      dueAt: d,
-      record: JobRecord.fromBytes(body.subarray(0, r))
-    }
+    record,
+    located: { place: "dead", envelope: Envelope.fromBytes(envelope), dueAt, record: JobRecord.fromBytes(record) }
   }
 }
+
+/** The letter, if it belongs to the life that the row tells of. */
+export const ofRow = (letter: Letter | undefined, found: Found): Letter | undefined =>
+  letter !== undefined && stands(letter.record, found) ? letter : undefined

@@ -8,6 +8,7 @@ import type { Context } from "./context.ts"
 import * as Errors from "./errors.ts"
 import * as Letter from "./letter.ts"
 import * as Names from "./names.ts"
+import * as Row from "./row.ts"
 import * as Send from "./send.ts"
 
 const redriveOne = Effect.fnUntraced(function*(
@@ -15,12 +16,20 @@ const redriveOne = Effect.fnUntraced(function*(
   names: Names.QueueNames,
   { as, id }: Redrive
 ): Effect.fn.Return<Redriven, TransportError> {
-  const { clock, streams } = context
-  const subject = Names.letter(names, Names.encode(id))
+  const { clock, rows, streams } = context
+  const word = Names.encode(id)
+  const subject = Names.letter(names, word)
   const [stored] = yield* streams.last(names.mailboxes, [subject])
-  const letter = Letter.read(stored, clock.now())
+  const found = yield* rows.readOne(names, word)
+  const letter = Letter.ofRow(Letter.read(stored, clock.now()), found)
   if (letter === undefined) return "missing"
-  if (as !== "drop") {
+  if (as === "drop") {
+    const { row, sequence } = found
+    // or a hand-out that comes again would write it again
+    if (row?._tag === "Ended" && row.letter !== undefined) {
+      yield* rows.write(names, [{ id: word, bytes: Row.copied(row, clock.now()), expected: sequence }])
+    }
+  } else {
     const [answer] = yield* Send.send(context, [as], undefined, true)
     if (answer instanceof TransportError) return yield* answer
     if (answer === "duplicate") return "duplicate"

@@ -13,7 +13,7 @@ import type { Context } from "./context.ts"
 import * as Errors from "./errors.ts"
 import { type HandOut, nextTurn } from "./handOut.ts"
 import * as Letter from "./letter.ts"
-import * as Names from "./names.ts"
+import type * as Names from "./names.ts"
 import * as Publications from "./publications.ts"
 import * as Row from "./row.ts"
 import { standing } from "./rows.ts"
@@ -147,12 +147,13 @@ const check = (answers: ReadonlyArray<Published>, queue: string): Effect.Effect<
 
 /** What comes after the row: letters, successors, the next turn of a key. */
 const goOn = Effect.fnUntraced(function*(
-  { levels, publisher, streams }: Context,
+  context: Context,
   names: Names.QueueNames,
   all: ReadonlyArray<Outgoing>
 ): Effect.fn.Return<void, TransportError> {
+  const { levels, publisher, streams } = context
   const messages: Array<Publish> = []
-  const letters: Array<Publish> = []
+  const letters: Array<Letter.Outgoing> = []
   const jobs: Array<Publications.Publication> = []
   for (const one of all) {
     const { answer, dueAt, handOut, settlement, waits } = one
@@ -160,7 +161,7 @@ const goOn = Effect.fnUntraced(function*(
     if (one.passed !== undefined) jobs.push(Publications.ofRow(one.passed))
     if (answer === "settled" && settlement._tag === "Bury") {
       const letter = Row.letterOf(one.row!)
-      if (letter !== undefined) letters.push({ subject: Names.letter(names, id), bytes: letter })
+      if (letter !== undefined) letters.push({ id, letter })
     }
     const isForward = answer === "settled" && settlement._tag === "Forward"
     if (turn !== undefined) {
@@ -182,7 +183,7 @@ const goOn = Effect.fnUntraced(function*(
     names,
     jobs.flatMap((job, i) => errors[i] === undefined ? [] : [{ ...job, hasNoRoom: true }])
   )
-  yield* Letter.write(streams, names, letters)
+  yield* Letter.write(context, names, letters)
   if (messages.length > 0) yield* check(yield* streams.publish(messages), names.queue)
 })
 

@@ -28,7 +28,7 @@ import { Recent } from "./recent.ts"
 import * as Register from "./register.ts"
 import { standing } from "./rows.ts"
 import { settle } from "./settle.ts"
-import type { Delivered, Publish, PullEvent } from "./streams.ts"
+import type { Delivered, PullEvent } from "./streams.ts"
 import * as Sweep from "./sweep.ts"
 
 /** ms that the end of a subscription waits for acknowledgements: what they were for is over in any case. */
@@ -173,7 +173,7 @@ class Consumer {
     const parsed = batch.map(({ subject }) => Names.parseJob(subject))
     const found = yield* context.rows.read(names, parsed.map(({ id }) => id))
     const passed: Array<Publications.Publication> = []
-    const letters: Array<Publish> = []
+    const letters: Array<Letter.Outgoing> = []
     const over: Array<string> = []
     batch.forEach((message, index) => {
       const state = standing(found[index]!, parsed[index]!.auth)
@@ -181,12 +181,12 @@ class Consumer {
       if (state._tag === "passed") passed.push(Publications.ofRow(state.row))
       // whoever buried it may not have come to write the letter
       if (state._tag === "over" && state.row.letter !== undefined) {
-        letters.push({ subject: Names.letter(names, parsed[index]!.id), bytes: state.row.letter })
+        letters.push({ id: parsed[index]!.id, letter: state.row.letter })
       }
       over.push(message.reply)
     })
     yield* context.publisher.publishAll(names, passed)
-    yield* Letter.write(context.streams, names, letters)
+    yield* Letter.write(context, names, letters)
     yield* context.streams.finish(over)
   })
 

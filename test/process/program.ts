@@ -34,6 +34,9 @@ class NoDatabase
   }
 }
 
+/** Without a message, like those of Effect's servers. */
+class ServerError extends Schema.TaggedError<ServerError>()("ServerError", { cause: Schema.Defect() }) {}
+
 const Job = Task.make("Job", { payload: Schema.String })
 
 /** Runs until the end of the job's time: `short`, `endless` or `stuck`. */
@@ -84,6 +87,7 @@ const modes = {
         new NoDatabase({ host: "db.example:5432", cause: new Error("connect ECONNREFUSED\n  at the socket") })
       )
     ).pipe(Layer.provideMerge(resource("first"))),
+  nameless: () => Layer.effectDiscard(Effect.fail(new ServerError({ cause: new Error("listen EADDRINUSE") }))),
   invalid: () => Worker.layer({ tasks: [Job], concurrency: 0 }).pipe(Layer.provide(Job.toLayer(handler))),
   defect: () => Layer.effectDiscard(Effect.sync(() => explode())),
   interrupted: () => Layer.effectDiscard(Effect.interrupt),

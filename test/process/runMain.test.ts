@@ -221,6 +221,12 @@ describe.concurrent("runMain", () => {
     }
   )
 
+  it("a Layer that fails without a message: its name, and the cause", { timeout: 150_000 }, async () => {
+    const running = new Running("nameless")
+    expect(await running.end()).toBe(1)
+    expect(errors(running.logged)).toEqual(["Failed to start: ServerError, caused by: listen EADDRINUSE"])
+  })
+
   it("an option that is wrong, in code or in the environment: 1 and one line", { timeout: 150_000 }, async () => {
     const inCode = new Running("invalid")
     expect(await inCode.end()).toBe(1)

@@ -123,7 +123,9 @@ const report = (phase: "start" | "run" | "stop", cause: Cause.Cause<unknown>) =>
 const describe = (error: unknown): string => {
   const lines: Array<string> = []
   for (let one = error, depth = 0; one !== undefined && one !== null && depth < 5; depth++) {
-    const text = typeof one === "object" && "message" in one ? String(one.message) : String(one)
+    const said = typeof one === "object" && "message" in one ? String(one.message) : String(one)
+    // Effect's server fails with a name and a cause alone
+    const text = said === "" && typeof one === "object" && "name" in one ? String(one.name) : said
     if (!lines.some((line) => line.includes(text))) lines.push(text.replace(/\s*\n\s*/g, " "))
     one = typeof one === "object" && "cause" in one ? one.cause : undefined
   }

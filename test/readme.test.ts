@@ -29,6 +29,7 @@ const pages = [
   "docs/guarantees.md",
   "docs/migrating.md",
   "docs/nats.md",
+  "docs/operations.md",
   "docs/redis.md",
   "docs/workflows.md",
   "packages/transport-nats/README.md",

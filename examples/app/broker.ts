@@ -9,6 +9,7 @@ import * as RedisTransport from "@troupe/transport-redis/RedisTransport"
 import * as Config from "effect/Config"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Schema from "effect/Schema"
 
 const transports = {
   memory: MemoryTransport.layer,
@@ -31,10 +32,13 @@ const SigningLive = Layer.unwrap(Effect.gen(function*() {
 
 export const BrokerLive = Layer.merge(TransportLive, SigningLive)
 
+class NotShared extends Schema.TaggedError<NotShared>()("NotShared", {}) {
+  override get message() {
+    return "TROUPE_TRANSPORT is memory, which lives in one process: start all.ts, or choose redis or nats"
+  }
+}
+
 /** For a process that is one of several: a broker in memory would serve this one alone. */
-export const SharedBrokerLive = Layer.unwrap(Effect.gen(function*() {
-  if ((yield* Chosen) !== "memory") return BrokerLive
-  return yield* Effect.die(
-    "TROUPE_TRANSPORT is memory, which lives in one process: start all.ts, or choose redis or nats"
-  )
-}))
+export const SharedBrokerLive = Layer.unwrap(
+  Effect.flatMap(Chosen, (name) => name === "memory" ? Effect.fail(new NotShared()) : Effect.succeed(BrokerLive))
+)

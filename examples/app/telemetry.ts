@@ -1,23 +1,27 @@
 /**
  * Traces, metrics and logs go where `OTEL_EXPORTER_OTLP_ENDPOINT` says; without
- * it logs go to the terminal, and spans are not made.
+ * it logs go to the terminal alone, and spans are not made. `LOG_LEVEL` is how
+ * much is logged.
  */
+import * as Otel from "@troupe/otel/Otel"
 import * as Config from "effect/Config"
 import * as Effect from "effect/Effect"
-import * as FetchHttpClient from "effect/http/FetchHttpClient"
 import * as Layer from "effect/Layer"
-import * as Otlp from "effect/observability/Otlp"
 import * as Option from "effect/Option"
+import * as References from "effect/References"
 
-export const layer = (serviceName: string) =>
+const LogLevelLive = Layer.effect(
+  References.MinimumLogLevel,
+  Config.LogLevel("LOG_LEVEL").pipe(Config.withDefault("Info"))
+)
+
+const exporter = (serviceName: string) =>
   Layer.unwrap(Effect.map(
     Config.option(Config.NonEmptyString("OTEL_EXPORTER_OTLP_ENDPOINT")),
     Option.match({
       onNone: () => Layer.empty,
-      onSome: (baseUrl) =>
-        Layer.provide(
-          Otlp.layerJson({ baseUrl, resource: { serviceName }, loggerMergeWithExisting: true }),
-          FetchHttpClient.layer
-        )
+      onSome: (endpoint) => Otel.layerOtlp({ endpoint, serviceName })
     })
   ))
+
+export const layer = (serviceName: string) => Layer.merge(exporter(serviceName), LogLevelLive)

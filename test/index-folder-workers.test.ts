@@ -105,7 +105,7 @@ describe("npm start -- --transport redis --workers 3", { timeout: 300_000 }, () 
     const steal = async () => {
       // the newest job: nobody has it yet
       const [[entry, fields]] = await redis.xrevrange(stream, "+", "-", "COUNT", 1) as [[string, Array<string>]]
-      await redis.multi().xdel(stream, entry).del(`troupe:1:q:{index}:t:${fields[1]}`).exec()
+      await redis.multi().xdel(stream, entry).del(`troupe:1:q:{index}:t${fields[0]}`).exec()
     }
     const { code, stderr, stdout } = await start(
       folder,

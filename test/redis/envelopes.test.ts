@@ -51,28 +51,35 @@ const framed = (header: string | Buffer, length = Buffer.byteLength(header)) => 
   return Buffer.concat([head, Buffer.from(header)])
 }
 
+/** The name of the field of an entry with a head. */
+const named = (head: string, id: string) => `${Buffer.byteLength(head)}h${head}:${id}`
+
 /** Entries by what is wrong with them: fields as for XADD. */
 const entries: Readonly<Record<string, ReadonlyArray<Field>>> = {
-  "another envelope": ["i", "garbage", "h", "", "e", "not an envelope"],
-  "no bytes": ["i", "empty", "h", "", "e", ""],
+  "another envelope": [":garbage", "not an envelope"],
+  "no bytes": [":empty", ""],
   "a single field": ["hello", "world"],
-  "an id alone": ["i", "alone"],
-  "no envelope": ["i", "headless", "h", ""],
-  "fields in another order": ["e", bytes(), "h", "", "i", "reordered"],
+  "a single field that holds an envelope": ["e", bytes()],
+  "fields of other releases": ["i", "other", "h", "", "e", bytes()],
+  "an envelope among others": [":more", bytes(), "more", "fields"],
   "other fields": ["id", "x", "head", "", "data", "y", "more", awkward],
   "empty names": ["", "", "", "", "", ""],
-  "an envelope cut off in the header": ["i", "cut", "h", "", "e", bytes().subarray(0, 20)],
-  "a header longer than the rest": ["i", "long", "h", "", "e", framed("{}", 0xffffffff)],
-  "a header that is no JSON": ["i", "json", "h", "", "e", framed("{\"v\":1,")],
-  "a header that is a list": ["i", "list", "h", "", "e", framed("[1]")],
-  "a header without fields": ["i", "bare", "h", "", "e", framed("{\"v\":1}")],
-  "a header of bytes that are no text": ["i", "binary", "h", "", "e", framed(Buffer.from([0xff, 0xfe, 0, 0x80]))],
-  "delimiters in its id": ["i", awkward, "h", awkward, "e", awkward],
-  "an id that is no text": ["i", Buffer.from([0xff, 0xfe, 0]), "h", Buffer.from([0xff, 0x20]), "e", Buffer.alloc(3)],
-  "an empty id": ["i", "", "h", "", "e", "x"],
-  "the head of a key": ["i", "keyed", "h", "0  kk", "e", "x"],
-  "counts that are none": ["i", "counts", "h", "99999999999999999999 99999999999999999999 ", "e", "x"],
-  "10 MB of zeros": ["i", "zeros", "h", "", "e", Buffer.alloc(10_000_000)]
+  "an envelope cut off in the header": [":cut", bytes().subarray(0, 20)],
+  "a header longer than the rest": [":long", framed("{}", 0xffffffff)],
+  "a header that is no JSON": [":json", framed("{\"v\":1,")],
+  "a header that is a list": [":list", framed("[1]")],
+  "a header without fields": [":bare", framed("{\"v\":1}")],
+  "a header of bytes that are no text": [":binary", framed(Buffer.from([0xff, 0xfe, 0, 0x80]))],
+  "delimiters in its id": [`:${awkward}`, awkward],
+  "delimiters in its head": [named(awkward, awkward), awkward],
+  "an id that is no text": [Buffer.from([0x3a, 0xff, 0xfe, 0]), Buffer.alloc(3)],
+  "an empty id": [":", "x"],
+  "the head of a key": [named("0  kk", "keyed"), "x"],
+  "counts that are none": [named("99999999999999999999 99999999999999999999 ", "counts"), "x"],
+  "a head longer than its name": ["99h0  kk:long", "x"],
+  "a head without an end": ["5h0  kk", "x"],
+  "a length that is none": ["0123456789h0  :x", "x"],
+  "10 MB of zeros": [":zeros", Buffer.alloc(10_000_000)]
 }
 
 let count = 0
@@ -196,7 +203,7 @@ test("garbage with the id of a job does not touch that job", async () => {
     const queued = yield* Work.enqueue("queued", { id: "queued", key: "k" })
     const behind = yield* Work.enqueue("behind", { id: "behind", key: "k" })
     for (const id of ["later", "queued", "behind"]) {
-      yield* Effect.promise(() => add(["i", id, "h", "0  kk", "e", "garbage"]))
+      yield* Effect.promise(() => add([named("0  kk", id), "garbage"]))
       yield* Effect.promise(() => add([id, id, id, id]))
     }
     yield* Effect.scoped(Effect.gen(function*() {
@@ -220,7 +227,7 @@ test("a job of a key whose bytes are damaged lets the key go on", async () => {
       const stream = key("s:normal")
       const [[entry]] = await redis.xrange(stream, "-", "+") as [[string, Array<string>]]
       await redis.xdel(stream, entry)
-      const damaged = await redis.xadd(stream, "*", "i", "head", "h", "0  kk", "e", "damaged")
+      const damaged = await redis.xadd(stream, "*", "5h0  kk:head", "damaged")
       await redis.set(key("t:head"), `q${damaged} s:normal`)
     })
     yield* Effect.scoped(Effect.gen(function*() {
@@ -248,9 +255,7 @@ test("payloads of no bytes, of 10 MB, and of delimiters arrive as they are", asy
       "did "
     ])
     // a whole envelope of a body that is no JSON: the job is known, and its record says what is wrong
-    yield* Effect.promise(() =>
-      add(["i", "bodyless", "h", "", "e", bytes({ id: "bodyless", queue, body: Buffer.alloc(0) })])
-    )
+    yield* Effect.promise(() => add([":bodyless", bytes({ id: "bodyless", queue, body: Buffer.alloc(0) })]))
     const client = yield* Client.Client
     yield* settled(queue)
     const record = yield* client.job(queue, "bodyless").awaitRecord

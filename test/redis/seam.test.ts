@@ -102,7 +102,7 @@ test(
         sent(history, direct, Date.now(), false)
         // wakes the read: its reply is the one that is lost
         yield* Effect.promise(() =>
-          admin.xadd(`troupe:1:q:{${kit.queue}}:s:default`, "*", "i", "x", "h", "", "e", Buffer.from(toBytes(direct)))
+          admin.xadd(`troupe:1:q:{${kit.queue}}:s:default`, "*", ":x", Buffer.from(toBytes(direct)))
         )
         const [delivery] = yield* Fiber.join(pull)
         expect([delivery.envelope.id, delivery.deliveries]).toEqual(["x", 1])

@@ -125,17 +125,20 @@ export interface Redrive {
 
 export type Redriven = "done" | "duplicate" | "missing"
 
+/** Ids that nobody else can have. */
+export type Generated = Pick<ReadonlySet<string>, "has">
+
 export interface JobLog {
   /**
    * Accepts envelopes, of any queues. One answer per envelope; safe to repeat.
    * `duplicate`: the queue has a live job or a record with this id.
    *
-   * `generated`: ids that nobody else can have. A transport may take such a job in without a look for another one; a
+   * `generated`: those that nobody else can have. A transport may take such a job in without a look for another one; a
    * late repeat of it may then be a second job of the id, whose settlement is superseded.
    */
   readonly send: (
     envelopes: NonEmptyReadonlyArray<Envelope>,
-    generated?: ReadonlySet<string>
+    generated?: Generated
   ) => Effect.Effect<ReadonlyArray<"sent" | "duplicate" | TransportError>, TransportError>
   /** Leases jobs of one queue. Closing the scope stops pulling; nothing is lost. */
   readonly subscribe: (options: SubscribeOptions) => Effect.Effect<Subscription, TransportError, Scope>

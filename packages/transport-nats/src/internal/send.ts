@@ -6,6 +6,7 @@
  * the envelope, so that whoever finds it can finish what its writer began.
  */
 import * as Envelope from "@troupe/core/Envelope"
+import type { Generated } from "@troupe/core/JobLog"
 import type { TransportError } from "@troupe/core/TransportError"
 import * as Effect from "effect/Effect"
 import type { Context } from "./context.ts"
@@ -133,7 +134,7 @@ const sendTo = Effect.fnUntraced(function*(
   context: Context,
   queue: string,
   jobs: ReadonlyArray<Incoming>,
-  generated: ReadonlySet<string> | undefined,
+  generated: Generated | undefined,
   replaces: boolean
 ): Effect.fn.Return<void, TransportError> {
   const names = yield* context.queues.ensure(queue)
@@ -154,7 +155,7 @@ const sendTo = Effect.fnUntraced(function*(
 export const send = Effect.fnUntraced(function*(
   context: Context,
   envelopes: ReadonlyArray<Envelope.Envelope>,
-  generated: ReadonlySet<string> | undefined,
+  generated: Generated | undefined,
   replaces = false
 ): Effect.fn.Return<ReadonlyArray<Answer>, TransportError> {
   const now = context.clock.now()

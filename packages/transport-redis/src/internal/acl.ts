@@ -25,7 +25,7 @@ export const acl: ReadonlyArray<string> = [
   "+get",
   "+set",
   "+mget",
-  "+mset",
+  "+msetnx",
   "+incr",
   "+persist",
   "+pexpire",

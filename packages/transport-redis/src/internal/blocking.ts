@@ -5,6 +5,7 @@ import { Command, type Redis } from "ioredis"
 import * as Bytes from "./bytes.ts"
 import type { Entry } from "./cycle.ts"
 import * as Errors from "./errors.ts"
+import { headOf } from "./handOut.ts"
 import { group } from "./keys.ts"
 import type { Link } from "./link.ts"
 import { unblock } from "./unblock.ts"
@@ -129,9 +130,8 @@ export class BlockingReader {
         entries.push({
           stream,
           entry: Bytes.ascii(entry),
-          // an entry that no release wrote may have fewer fields
-          head: fields[3] === undefined ? "" : Bytes.text(fields[3]),
-          envelope: fields[5] ?? nothing
+          head: fields.length === 2 ? headOf(fields[0]!) : undefined,
+          envelope: fields[1] ?? nothing
         })
       }
     }

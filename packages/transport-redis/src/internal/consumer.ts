@@ -277,7 +277,7 @@ export class Consumer {
       return this.soon()
     }
     for (const one of entries) {
-      const envelope = tryDecode(one.envelope)
+      const envelope = one.head === undefined ? undefined : tryDecode(one.envelope)
       if (envelope !== undefined) this.take(one, envelope, now)
       else {
         wrap(this.link, this.base, this.options.queue, one, (envelope) => {
@@ -290,7 +290,7 @@ export class Consumer {
   }
 
   private take({ entry, head, stream }: Cycle.Entry, envelope: Envelope, now: number): void {
-    const handOut = new HandOut(envelope, handOutsBefore(head), stream, entry, now)
+    const handOut = new HandOut(envelope, handOutsBefore(head ?? ""), stream, entry, now)
     this.held.add(handOut)
     this.desk.put(handOut)
   }

@@ -4,9 +4,8 @@
  */
 import type { Settled, Settlement } from "@troupe/core/JobLog"
 import type { JobRecord } from "@troupe/core/JobRecord"
-import * as Bytes from "./bytes.ts"
 import * as Due from "./due.ts"
-import type { HandOut } from "./handOut.ts"
+import { type HandOut, headOf } from "./handOut.ts"
 import type { Keys } from "./keys.ts"
 import * as Lua from "./lua.ts"
 import * as Record from "./record.ts"
@@ -52,17 +51,17 @@ for _ = 1, groups do
   local stream, n = P .. ARGV[i], tonumber(ARGV[i + 1])
   local e, d, r = i + 2, i + 2 + n, i + 2 + 2 * n
   i = r + n
-  local own
+  -- whoever ends a job takes its entry away: what is all ours has no records
+  local own, states
   if call('XACK', stream, 'g', unpack(ARGV, e, d - 1)) == n then
     call('XDEL', stream, unpack(ARGV, e, d - 1))
   else
-    -- whoever took an entry away deleted it
     own = {}
     for x = 0, n - 1 do own[x] = call('XDEL', stream, ARGV[e + x]) == 1 end
+    local keys = {}
+    for x = 1, n do keys[x] = P .. 't:' .. ARGV[d + x - 1] end
+    states = call('MGET', unpack(keys))
   end
-  local keys = {}
-  for x = 1, n do keys[x] = P .. 't:' .. ARGV[d + x - 1] end
-  local states = call('MGET', unpack(keys))
   local runs = tonumber(ARGV[i])
   i = i + 1
   local x = 0
@@ -70,10 +69,10 @@ for _ = 1, groups do
     local count, ttl, channel = tonumber(ARGV[i]), ARGV[i + 1], ARGV[i + 2]
     i = i + 3
     for _ = 1, count do
-      local state, record = states[x + 1], ARGV[r + x]
+      local record = ARGV[r + x]
       if own and not own[x] then
-        if state ~= record then lost[#lost + 1] = position + x + 1 end
-      elseif isRecord(state) then
+        if states[x + 1] ~= record then lost[#lost + 1] = position + x + 1 end
+      elseif own and isRecord(states[x + 1]) then
         lost[#lost + 1] = position + x + 1
       else
         finish(ARGV[d + x], record, ttl, '', '0')
@@ -275,7 +274,8 @@ const addOther = (keys: Keys, args: Array<Arg>, settlement: Own): void => {
 export interface Entry {
   readonly stream: string
   readonly entry: string
-  readonly head: string
+  /** `undefined` if no release wrote it. */
+  readonly head: string | undefined
   readonly envelope: Buffer
 }
 
@@ -287,7 +287,7 @@ export interface Answer {
   readonly entries: ReadonlyArray<Entry>
 }
 
-/** The reply of the script, with bulk strings as buffers. Of each stream: its name, entries, heads and envelopes. */
+/** The reply of the script, with bulk strings as buffers. Of each stream: its name, entries, names of fields and envelopes. */
 export type Reply = readonly [
   superseded: ReadonlyArray<number>,
   nextDue: number,
@@ -302,13 +302,13 @@ export const decode = (reply: Reply, count: number): Answer => {
   for (let i = 2; i + 3 < reply.length; i += 4) {
     const stream = String(reply[i])
     const ids = String(reply[i + 1]).split(" ")
-    const heads = reply[i + 2]
+    const names = reply[i + 2]
     const envelopes = reply[i + 3]
     // lists by construction: this tells the types
-    if (!Array.isArray(heads) || !Array.isArray(envelopes)) continue
+    if (!Array.isArray(names) || !Array.isArray(envelopes)) continue
     for (let k = 0; k < ids.length; k++) {
-      const head: Buffer | undefined = heads[k]
-      entries.push({ stream, entry: ids[k]!, head: head === undefined ? "" : Bytes.text(head), envelope: envelopes[k] })
+      const name: Buffer | undefined = names[k]
+      entries.push({ stream, entry: ids[k]!, head: name === undefined ? "" : headOf(name), envelope: envelopes[k] })
     }
   }
   return { settled, nextDue: reply[1] < 0 ? undefined : reply[1], entries }

@@ -38,6 +38,15 @@ export class HandOut implements Delivery {
   }
 }
 
+/** The head in the name of an entry's field, see `lua.ts`; `undefined` if no release wrote it. */
+export const headOf = (name: Buffer): string | undefined => {
+  if (name[0] === 0x3a) return ""
+  const length = /^([0-9]{1,5})h/.exec(name.toString("latin1", 0, 6))
+  if (length === null) return undefined
+  const start = length[0].length
+  return name.toString("utf8", start, start + Number(length[1]))
+}
+
 /** The count in the head of an entry. */
 export const handOutsBefore = (head: string): number => {
   if (head === "") return 0

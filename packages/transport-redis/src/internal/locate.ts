@@ -41,7 +41,7 @@ local function found(id)
   elseif kind == 'm' then
     local entry = string.sub(state, 2)
     local one = call('XRANGE', P .. 'f', entry, entry)[1]
-    return one and { 'queued', one[2][4], entry, one[2][6], '', id } or false
+    return one and { 'queued', headOf(one[2][1]) or '', entry, one[2][2], '', id } or false
   end
   local _, head, envelope = cmsgpack.unpack(string.sub(state, 2))
   return { 'scheduled', head, '', envelope, '', id }

@@ -12,8 +12,12 @@
  * `d` + msgpack of level, head and envelope: scheduled,
  * a byte 0xe2 and more: over; this is its record.
  *
- * The head of an entry is empty, or `<hand-outs before> <due> ` and `k<key>`
- * for a job with a key. Without a due time a job is due since its entry id.
+ * An entry has one field: its name says head and id, its value is the envelope.
+ * The name is `:<id>` for an empty head, else `<length of the head>h<head>:<id>`.
+ * Every item costs the client that parses it, and Lua, more than its bytes do.
+ *
+ * The head is empty, or `<hand-outs before> <due> ` and `k<key>` for a job with
+ * a key. Without a due time a job is due since its entry id.
  */
 
 export const prelude = `
@@ -28,21 +32,37 @@ end
 local function ms(number) return string.format('%.0f', number) end
 `
 
+/** headOf: head and id by the name of the field; nothing if no release wrote it. */
+export const headOf = `
+local function headOf(name)
+  if string.byte(name) == 58 then return '', string.sub(name, 2) end
+  local n, at = string.match(name, '^(%d%d?%d?%d?%d?)h()')
+  if n and string.byte(name, at + n) == 58 then
+    return string.sub(name, at, at + n - 1), string.sub(name, at + n + 1)
+  end
+end
+`
+
 /**
  * read: id, head and envelope of an entry. What no release wrote has no id: it
  * gets one that nobody else has, and everything that it holds as its envelope.
+ * Needs headOf.
  */
-export const read = `
+export const read = `${headOf}
 local function read(stream, entry, v)
-  if v[1] == 'i' and v[3] == 'h' and v[5] == 'e' then return v[2], v[4], v[6] end
+  local head, id = headOf(v[1])
+  if id and (#v == 2 or v[3] == 'l') then return id, head, v[2] end
   return 'foreign ' .. stream .. ' ' .. entry, '', table.concat(v, ' ')
 end
 `
 
-/** push: puts a job at the end of a stream. Answers its entry. */
+/** nameOf: the name of the field. push: puts a job at the end of a stream. Answers its entry. */
 export const push = `
+local function nameOf(head, id)
+  return head == '' and ':' .. id or #head .. 'h' .. head .. ':' .. id
+end
 local function push(stream, id, head, envelope)
-  local entry = call('XADD', P .. stream, '*', 'i', id, 'h', head, 'e', envelope)
+  local entry = call('XADD', P .. stream, '*', nameOf(head, id), envelope)
   call('SET', P .. 't:' .. id, 'q' .. entry .. ' ' .. stream)
   return entry
 end
@@ -57,7 +77,7 @@ local function join(level, id, head, envelope)
     if not holder then
       call('HSET', P .. 'mk', key, id)
     elseif holder ~= id then
-      local entry = call('XADD', P .. 'f', '*', 'i', id, 'h', head, 'e', envelope, 'l', level)
+      local entry = call('XADD', P .. 'f', '*', nameOf(head, id), envelope, 'l', level)
       call('RPUSH', P .. 'm:' .. key, entry)
       call('SET', P .. 't:' .. id, 'm' .. entry)
       return
@@ -67,7 +87,7 @@ local function join(level, id, head, envelope)
 end
 `
 
-/** advance: the job leaves; if it was the head of its key, the next one follows. Needs push. */
+/** advance: the job leaves; if it was the head of its key, the next one follows. Needs headOf and push. */
 export const advance = `
 local function advance(key, id)
   if call('HGET', P .. 'mk', key) ~= id then return end
@@ -81,9 +101,10 @@ local function advance(key, id)
     local found = call('XRANGE', P .. 'f', entry, entry)[1]
     if found then
       local v = found[2]
+      local head, follower = headOf(v[1])
       call('XDEL', P .. 'f', entry)
-      call('HSET', P .. 'mk', key, v[2])
-      push('s:' .. v[8], v[2], v[4], v[6])
+      call('HSET', P .. 'mk', key, follower)
+      push('s:' .. v[4], follower, head, v[2])
       return
     end
   end
@@ -180,25 +201,25 @@ end
 
 /**
  * handOver: adds to an answer what XREADGROUP read from one stream: its name,
- * the entries in one text, their heads or nothing if all are empty, and the
- * envelopes. Every item costs the client more than its bytes do.
+ * the entries in one text, the names of their fields or nothing if all heads are
+ * empty, and the envelopes.
  */
 export const handOver = `
 local function handOver(out, stream, entries)
-  local ids, heads, envelopes, plain = {}, {}, {}, true
+  local ids, names, envelopes, plain = {}, {}, {}, true
   local n = 0
   for _, one in ipairs(entries) do
     local fields = one[2]
     -- an entry that was deleted while it was ours has no fields
     if fields then
       n = n + 1
-      -- an entry that no release wrote may have fewer
-      ids[n], heads[n], envelopes[n] = one[1], fields[4] or '', fields[6] or ''
-      if heads[n] ~= '' then plain = false end
+      -- what no release wrote may have more fields: then none is its envelope
+      ids[n], names[n], envelopes[n] = one[1], fields[3] and '' or fields[1], fields[2]
+      if string.byte(names[n]) ~= 58 then plain = false end
     end
   end
   if n == 0 then return end
   local c = #out
-  out[c + 1], out[c + 2], out[c + 3], out[c + 4] = stream, table.concat(ids, ' '), plain and {} or heads, envelopes
+  out[c + 1], out[c + 2], out[c + 3], out[c + 4] = stream, table.concat(ids, ' '), plain and {} or names, envelopes
 end
 `

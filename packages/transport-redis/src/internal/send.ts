@@ -3,6 +3,7 @@
  * queue and batch.
  */
 import type * as Envelope from "@troupe/core/Envelope"
+import type { Generated } from "@troupe/core/JobLog"
 import type { TransportError } from "@troupe/core/TransportError"
 import type { NonEmptyReadonlyArray } from "effect/Array"
 import * as Effect from "effect/Effect"
@@ -15,7 +16,8 @@ import * as Script from "./script.ts"
 
 /**
  * KEYS[1] -> what all keys of the queue begin with
- * ARGV[1] -> number of groups of plain jobs, and per group: level, n, n ids, n envelopes
+ * ARGV[1] -> number of groups of plain jobs, and per group: level, "1" if nobody else can have the ids, n,
+ *   n times ":" .. id, n envelopes
  * then for every job with a due time or a key: id, level, kind of due, due, "" or "k" .. key, envelope
  *
  * Answers the positions of duplicates (from 1, plain ones first).
@@ -24,31 +26,47 @@ import * as Script from "./script.ts"
  * nothing was accepted. A repeat finds what it sent as duplicates.
  */
 const script = Script.make(`${Lua.prelude}${Lua.push}${Lua.join}${Lua.promote}${Lua.admit}
+local T = P .. 't'
 local duplicates, position, i = {}, 0, 2
-local states, count, seen = {}, 0, {}
+local function exists(key) return call('EXISTS', key) == 1 end
 for _ = 1, tonumber(ARGV[1]) do
-  local level, n = ARGV[i], tonumber(ARGV[i + 1])
+  local level, fresh, n = ARGV[i], ARGV[i + 1] == '1', tonumber(ARGV[i + 2])
   local d, e = i + 2, i + 2 + n
-  i = e + n
-  local stream, at = P .. 's:' .. level, 's:' .. level
-  local keys = {}
-  for x = 1, n do keys[x] = P .. 't:' .. ARGV[d + x - 1] end
-  local any = call('EXISTS', unpack(keys)) > 0
+  i = e + n + 1
+  local stream, at = P .. 's:' .. level, ' s:' .. level
+  local any, seen = false, not fresh and {}
+  if not fresh then
+    local keys = {}
+    for x = 1, n do keys[x] = T .. ARGV[d + x] end
+    any = call('EXISTS', unpack(keys)) > 0
+  end
   call('SADD', P .. 'levels', level)
+  local states, count, positions = {}, 0, {}
   for x = 1, n do
-    local key = keys[x]
-    if seen[key] or (any and call('EXISTS', key) == 1) then
+    local name = ARGV[d + x]
+    local key = T .. name
+    if (seen and seen[key]) or (any and exists(key)) then
       duplicates[#duplicates + 1] = position + x
     else
-      seen[key] = true
-      local entry = call('XADD', stream, '*', 'i', ARGV[d + x - 1], 'h', '', 'e', ARGV[e + x - 1])
-      states[count + 1], states[count + 2] = key, 'q' .. entry .. ' ' .. at
+      if seen then seen[key] = true end
+      states[count + 1], states[count + 2] = key, 'q' .. call('XADD', stream, '*', name, ARGV[e + x]) .. at
       count = count + 2
+      positions[count] = position + x
+    end
+  end
+  -- a repeat of what nobody else can have: nobody has seen these entries yet
+  if count > 0 and call('MSETNX', unpack(states)) == 0 then
+    for x = 1, count, 2 do
+      if exists(states[x]) then
+        duplicates[#duplicates + 1] = positions[x + 1]
+        call('XDEL', stream, string.match(states[x + 1], '^q(%S+)'))
+      else
+        call('SET', states[x], states[x + 1])
+      end
     end
   end
   position = position + n
 end
-if count > 0 then call('MSET', unpack(states)) end
 if i <= #ARGV then
   local now, up = clock()
   local levels = {}
@@ -83,6 +101,9 @@ const maxCalls = 32
 type Answered = (answer: Answer) => void
 
 interface Group {
+  readonly level: string
+  /** Nobody else can have the ids. */
+  readonly fresh: boolean
   readonly ids: Array<string>
   readonly envelopes: Array<Buffer>
   readonly answered: Array<Answered>
@@ -93,7 +114,7 @@ class Batch {
   calls = 0
   private size = 0
   private bytes = 0
-  private readonly plain = new Map<string, Group>()
+  private readonly plain: Array<Group> = []
   private readonly others: Array<Arg> = []
   private readonly answered: Array<Answered> = []
 
@@ -101,13 +122,12 @@ class Batch {
     return this.size >= maxBatch || this.bytes >= maxBytes || this.calls >= maxCalls
   }
 
-  add(envelope: Envelope.Envelope, bytes: Buffer, answered: Answered): void {
+  add(envelope: Envelope.Envelope, fresh: boolean, bytes: Buffer, answered: Answered): void {
     this.size++
     this.bytes += bytes.length
     if (envelope.due === undefined && envelope.key === undefined) {
-      let group = this.plain.get(envelope.priority)
-      if (group === undefined) this.plain.set(envelope.priority, group = { ids: [], envelopes: [], answered: [] })
-      group.ids.push(envelope.id)
+      const group = this.groupOf(envelope.priority, fresh)
+      group.ids.push(`:${envelope.id}`)
       group.envelopes.push(bytes)
       group.answered.push(answered)
       return
@@ -116,13 +136,21 @@ class Batch {
     this.answered.push(answered)
   }
 
+  private groupOf(level: string, fresh: boolean): Group {
+    // hardly ever more than one
+    for (const group of this.plain) if (group.level === level && group.fresh === fresh) return group
+    const group: Group = { level, fresh, ids: [], envelopes: [], answered: [] }
+    this.plain.push(group)
+    return group
+  }
+
   encode(base: string): { readonly args: ReadonlyArray<Arg>; readonly answered: ReadonlyArray<Answered> } {
     // joined as arrays: one by one, through iterators, costs more than the bytes
-    let args: Array<Arg> = ["1", base, String(this.plain.size)]
+    let args: Array<Arg> = ["1", base, String(this.plain.length)]
     let answered: Array<Answered> = []
-    for (const [level, group] of this.plain) {
-      args = args.concat(level, String(group.ids.length), group.ids, group.envelopes)
-      answered = answered.concat(group.answered)
+    for (const { answered: waiting, envelopes, fresh, ids, level } of this.plain) {
+      args = args.concat(level, fresh ? "1" : "0", String(ids.length), ids, envelopes)
+      answered = answered.concat(waiting)
     }
     return { args: args.concat(this.others), answered: answered.concat(this.answered) }
   }
@@ -143,13 +171,15 @@ export class Sender {
   }
 
   readonly send = (
-    envelopes: NonEmptyReadonlyArray<Envelope.Envelope>
+    envelopes: NonEmptyReadonlyArray<Envelope.Envelope>,
+    generated?: Generated
   ): Effect.Effect<ReadonlyArray<Answer>, TransportError> =>
     Effect.callback<ReadonlyArray<Answer>, TransportError>((resume) => {
       const answers: Array<Answer> = []
       let missing = envelopes.length
       for (let i = 0; i < envelopes.length; i++) {
-        this.add(envelopes[i]!, i === 0, (answer) => {
+        const envelope = envelopes[i]!
+        this.add(envelope, generated?.has(envelope.id) === true, i === 0, (answer) => {
           answers[i] = answer
           if (--missing > 0) return
           const [only] = answers
@@ -161,7 +191,7 @@ export class Sender {
       }
     })
 
-  private add(envelope: Envelope.Envelope, isFirst: boolean, answered: Answered): void {
+  private add(envelope: Envelope.Envelope, fresh: boolean, isFirst: boolean, answered: Answered): void {
     const bytes = Due.toBytes(envelope)
     if (bytes.length > this.limit) {
       const description = `job "${envelope.id}" has ${bytes.length} bytes, at most ${this.limit} are allowed`
@@ -170,7 +200,7 @@ export class Sender {
     let batch = this.batches.get(envelope.queue)
     if (batch === undefined) this.batches.set(envelope.queue, batch = new Batch())
     if (isFirst) batch.calls++
-    batch.add(envelope, bytes, answered)
+    batch.add(envelope, fresh, bytes, answered)
     if (batch.isFull) this.flush(envelope.queue, batch)
     else this.arm()
   }

@@ -18,14 +18,14 @@ import * as Script from "./script.ts"
  * a job that moves on gets a new entry. Only the first queued entry of a stream
  * is looked at for its age.
  */
-const script = Script.make(`${Lua.prelude}${Lua.push}${Lua.join}${Lua.promote}
+const script = Script.make(`${Lua.prelude}${Lua.headOf}${Lua.push}${Lua.join}${Lua.promote}
 call('DEL', P .. '-')
 local now = clock()
 promote(now, 500)
 local queued, running, oldest = 0, 0, nil
 local function age(entry)
   if not entry then return end
-  local due = string.match(entry[2][4] or '', '^%d* (%d+)') or string.match(entry[1], '^%d+')
+  local due = string.match(headOf(entry[2][1]) or '', '^%d* (%d+)') or string.match(entry[1], '^%d+')
   if not oldest or tonumber(due) < oldest then oldest = tonumber(due) end
 end
 for _, level in ipairs(call('SMEMBERS', P .. 'levels')) do

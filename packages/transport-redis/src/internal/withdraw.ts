@@ -22,7 +22,7 @@ import * as Script from "./script.ts"
  *
  * The first write is DEL: jobs can be cancelled on a full server.
  */
-const script = Script.make(`${Lua.prelude}${Lua.push}${Lua.advance}${Lua.finish}${Lua.announce}
+const script = Script.make(`${Lua.prelude}${Lua.headOf}${Lua.push}${Lua.advance}${Lua.finish}${Lua.announce}
 call('DEL', P .. '-')
 local answers, everywhere = {}, ARGV[1] == '1'
 local function letGo(head, id)
@@ -36,7 +36,7 @@ local function remove(id, state)
     local found = call('XRANGE', P .. stream, entry, entry)[1]
     redis.pcall('XACK', P .. stream, 'g', entry)
     call('XDEL', P .. stream, entry)
-    if found then letGo(found[2][4], id) end
+    if found then letGo(headOf(found[2][1]) or '', id) end
   elseif kind == 'm' then
     -- the key skips what is gone
     call('XDEL', P .. 'f', string.sub(state, 2))

@@ -17,11 +17,14 @@ const otherScripts: Release.Change = {
   to: "export const prelude = `\n-- a later release\n"
 }
 /** Every envelope has a field that nobody knows yet. */
-const addedField: Release.Change = {
-  file: "core/src/Envelope.ts",
-  from: "    v: self.version,\n",
-  to: "    v: self.version,\n    z: \"added\",\n"
-}
+const addedField: ReadonlyArray<Release.Change> = [
+  {
+    file: "core/src/Envelope.ts",
+    from: "    v: self.version,\n",
+    to: "    v: self.version,\n    z: \"added\",\n"
+  },
+  { file: "core/src/Envelope.ts", from: "const usualVersion = 1\n", to: "const usualVersion = -1\n" }
+]
 /** The later release writes envelopes of version 2 and knows both. */
 const nextVersion: ReadonlyArray<Release.Change> = [
   { file: "core/src/Envelope.ts", from: "export const version = 1\n", to: "export const version = 2\n" },
@@ -41,8 +44,8 @@ let layout: Release.Release
 beforeAll(async () => {
   server = await startRedis()
   redis = new Redis(server.url)
-  minor = Release.make("minor", [otherScripts, addedField])
-  major = Release.make("major", [otherScripts, addedField, ...nextVersion])
+  minor = Release.make("minor", [otherScripts, ...addedField])
+  major = Release.make("major", [otherScripts, ...addedField, ...nextVersion])
   layout = Release.make("layout", [otherScripts, otherLayout])
 })
 afterAll(async () => {

@@ -6,6 +6,7 @@
  * routing. Whoever writes an envelope signs it.
  */
 import * as Frame from "./internal/frame.ts"
+import { type Found, Templates } from "./internal/template.ts"
 
 /** The envelope version that this release writes. A worker dead-letters versions it does not know. */
 export const version = 1
@@ -142,6 +143,10 @@ export const toBytes = (self: Envelope): Uint8Array => {
   const at = self.due?._tag === "At" ? self.due.at : undefined
   const after = self.due?._tag === "After" ? self.due.after : undefined
   checkNumbers(self)
+  if (isUsual(self)) {
+    const header = usual.write(self, usualOf, self.id, self.enqueuedAt, self.replyTo, self.signature)
+    if (header !== undefined) return Frame.write(format, header, self.body)
+  }
   // defaults are left out: parsing is the larger part of the cost of a delivery
   return Frame.toBytes(format, {
     v: self.version,
@@ -178,12 +183,15 @@ export const toBytes = (self: Envelope): Uint8Array => {
  * its `version` as found. Check `version` before anything else.
  */
 export const fromBytes = (bytes: Uint8Array): Envelope => {
-  const { body, header } = Frame.fromBytes(format, what, bytes)
+  const { body, text } = Frame.fromBytes(format, what, bytes)
+  const found = usual.read(text)
+  if (found !== undefined) return ofUsual(found, body)
+  const header = Frame.parse(what, text)
   const source: Frame.Source = { what, header }
   const at = Frame.getOptionalNumber(source, "at", "due")
   const after = Frame.getOptionalNumber(source, "in", "due")
   const enqueuedAt = Frame.getNumber(source, "e", "enqueuedAt")
-  return {
+  const self: Envelope = {
     version: Frame.getVersion(source),
     id: Frame.getString(source, "i", "id"),
     queue: Frame.getString(source, "q", "queue"),
@@ -207,7 +215,64 @@ export const fromBytes = (bytes: Uint8Array): Envelope => {
     prevTraceparent: Frame.getOptionalString(source, "tp", "prevTraceparent"),
     signature: Frame.getOptionalString(source, "s", "signature")
   }
+  if (isUsual(self)) usual.learn(text, usualOf(self))
+  return self
 }
+
+/** What most first envelopes of a task have in common. */
+type Usual = Pick<Envelope, "queue" | "task" | "contentType" | "priority">
+
+const usualOf = ({ contentType, priority, queue, task }: Usual): Usual => ({ queue, task, contentType, priority })
+
+const usual = new Templates<Usual>(
+  { start: "{\"v\":1,\"i\":\"", replyTo: ",\"r\":\"", signature: ",\"s\":\"" },
+  (a, b) => a.task === b.task && a.queue === b.queue && a.contentType === b.contentType && a.priority === b.priority,
+  ({ contentType, priority, queue, task }) => [
+    `",${members({ q: queue, t: task, c: contentType })},"e":`,
+    "",
+    `,${members({ p: priority })}`
+  ]
+)
+
+const members = (fields: Readonly<Record<string, string>>): string => JSON.stringify(fields).slice(1, -1)
+
+const usualVersion = 1
+
+/** Neither a successor nor with options. */
+const isUsual = (self: Envelope): boolean =>
+  self.version === usualVersion && self.revision === 0 && self.attempt === 1 && self.deliveries === 0 &&
+  self.due === undefined &&
+  self.key === undefined && self.expiresAt === undefined && self.maxAttempts === undefined &&
+  self.writtenAt === self.enqueuedAt && self.unknownSince === undefined && self.lastError === undefined &&
+  self.prevTraceparent === undefined && isEmpty(self.headers)
+
+// shared by many: nobody may write to it
+const noHeaders: Envelope["headers"] = Object.freeze({})
+
+const ofUsual = ({ fields, id, replyTo, signature, time }: Found<Usual>, body: Uint8Array): Envelope => ({
+  version: usualVersion,
+  id,
+  queue: fields.queue,
+  task: fields.task,
+  key: undefined,
+  contentType: fields.contentType,
+  headers: noHeaders,
+  enqueuedAt: time,
+  expiresAt: undefined,
+  maxAttempts: undefined,
+  replyTo,
+  body,
+  revision: 0,
+  priority: fields.priority,
+  due: undefined,
+  attempt: 1,
+  deliveries: 0,
+  writtenAt: time,
+  unknownSince: undefined,
+  lastError: undefined,
+  prevTraceparent: undefined,
+  signature
+})
 
 const isEmpty = (headers: Envelope["headers"]): boolean => {
   for (const _ in headers) return false

@@ -7,6 +7,7 @@
 import type { Envelope } from "./Envelope.ts"
 import { recordTimeToLive } from "./internal/cronHeader.ts"
 import * as Frame from "./internal/frame.ts"
+import { type Found, Templates } from "./internal/template.ts"
 
 /** The record version that this release writes. */
 export const version = 1
@@ -103,6 +104,10 @@ export const toBytes = (self: JobRecord): Uint8Array => {
     const numbers = { version, attempts, finishedAt, timeToLive, valueTimeToLive }
     Frame.checkFinite(`${what} of job "${self.id}"`, numbers)
   }
+  if (isUsual(self)) {
+    const header = usual.write(self, usualOf, self.id, finishedAt, self.replyTo, self.signature)
+    if (header !== undefined) return Frame.write(format, header, self.value)
+  }
   return Frame.toBytes(format, {
     v: version,
     i: self.id,
@@ -127,11 +132,14 @@ export const toBytes = (self: JobRecord): Uint8Array => {
  * as `Defect`; the message still explains it.
  */
 export const fromBytes = (bytes: Uint8Array): JobRecord => {
-  const { body, header } = Frame.fromBytes(format, what, bytes)
+  const { body, text } = Frame.fromBytes(format, what, bytes)
+  const found = usual.read(text)
+  if (found !== undefined) return ofUsual(found, body)
+  const header = Frame.parse(what, text)
   const source: Frame.Source = { what, header }
   const version = Frame.getVersion(source)
   const timeToLive = Frame.getNumber(source, "l", "timeToLive")
-  return {
+  const self: JobRecord = {
     version,
     id: Frame.getString(source, "i", "id"),
     queue: Frame.getString(source, "q", "queue"),
@@ -148,7 +156,57 @@ export const fromBytes = (bytes: Uint8Array): JobRecord => {
     replyTo: Frame.getOptionalString(source, "w", "replyTo"),
     signature: Frame.getOptionalString(source, "g", "signature")
   }
+  if (isUsual(self)) usual.learn(text, usualOf(self))
+  return self
 }
+
+/** What most successes of a task have in common. */
+type Usual = Pick<JobRecord, "queue" | "task" | "attempts" | "contentType" | "timeToLive">
+
+const usualOf = ({ attempts, contentType, queue, task, timeToLive }: Usual): Usual => ({
+  queue,
+  task,
+  attempts,
+  contentType,
+  timeToLive
+})
+
+const usual = new Templates<Usual>(
+  { start: "{\"v\":1,\"i\":\"", replyTo: ",\"w\":\"", signature: ",\"g\":\"" },
+  (a, b) =>
+    a.task === b.task && a.queue === b.queue && a.attempts === b.attempts && a.contentType === b.contentType &&
+    a.timeToLive === b.timeToLive,
+  ({ attempts, contentType, queue, task, timeToLive }) => [
+    `",${members({ q: queue, t: task, s: "succeeded", a: attempts })},"f":`,
+    `,${members({ c: contentType, l: timeToLive })}`,
+    ""
+  ]
+)
+
+const members = (fields: Readonly<Record<string, string | number>>): string => JSON.stringify(fields).slice(1, -1)
+
+/** A success whose value is kept as long as the state. */
+const isUsual = (self: JobRecord): boolean =>
+  self.state === "succeeded" && self.version === 1 && self.reason === undefined && self.message === undefined &&
+  self.valueTimeToLive === self.timeToLive
+
+const ofUsual = ({ fields, id, replyTo, signature, time }: Found<Usual>, value: Uint8Array): JobRecord => ({
+  version: 1,
+  id,
+  queue: fields.queue,
+  task: fields.task,
+  state: "succeeded",
+  attempts: fields.attempts,
+  finishedAt: time,
+  reason: undefined,
+  message: undefined,
+  contentType: fields.contentType,
+  value,
+  timeToLive: fields.timeToLive,
+  valueTimeToLive: fields.timeToLive,
+  replyTo,
+  signature
+})
 
 /** Records one behind the other, each after its length (u32, big-endian). */
 export const manyToBytes = (records: ReadonlyArray<JobRecord>): Uint8Array => join(records.map(toBytes))

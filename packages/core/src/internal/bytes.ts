@@ -40,8 +40,21 @@ export const encode = (text: string, room = 0): Uint8Array => {
   return bytes
 }
 
-/** Throws a `TypeError` if the bytes are not UTF-8. */
-export const decode = (bytes: Uint8Array): string => decoder.decode(bytes)
+/** Of Node's Buffer, where there is one: it takes any bytes, needs no view of a part, and costs a third of a decoder. */
+interface Slicing {
+  readonly utf8Slice?: (this: Uint8Array, start: number, end: number) => string
+}
+const utf8Slice = (globalThis as { readonly Buffer?: { readonly prototype: Slicing } }).Buffer?.prototype.utf8Slice
+
+/** Text from `start` to `end`. Throws a `TypeError` if the bytes are not UTF-8. */
+export const decode = (bytes: Uint8Array, start = 0, end = bytes.length): string => {
+  if (utf8Slice !== undefined) {
+    const text = utf8Slice.call(bytes, start, end)
+    // what is no UTF-8 becomes U+FFFD, which may also stand in the text; and a byte order mark stays
+    if (!text.includes("\ufffd") && text.charCodeAt(0) !== 0xfeff) return text
+  }
+  return decoder.decode(bytes.subarray(start, end))
+}
 
 export const equal = (a: Uint8Array, b: Uint8Array): boolean =>
   a.length === b.length && a.every((byte, index) => byte === b[index])

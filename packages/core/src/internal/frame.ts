@@ -26,15 +26,20 @@ const view = (bytes: Uint8Array, start: number, end: number): Uint8Array =>
 export type Header = Readonly<Record<string, unknown>>
 
 export interface Frame {
-  readonly header: Header
+  /** The header as JSON. */
+  readonly text: string
   /** A view of the input. */
   readonly body: Uint8Array
 }
 
 /** The answer may be a view of a shared buffer: never transfer that buffer. Lone surrogates survive, escaped by JSON. */
-export const toBytes = (format: number, header: Header, body: Uint8Array): Uint8Array => {
+export const toBytes = (format: number, header: Header, body: Uint8Array): Uint8Array =>
+  write(format, JSON.stringify(header), body)
+
+/** The same with a header that is JSON already. */
+export const write = (format: number, header: string, body: Uint8Array): Uint8Array => {
   // the text begins with room for the prefix: one write instead of two
-  const bytes = Bytes.encode(blank + JSON.stringify(header), body.length)
+  const bytes = Bytes.encode(blank + header, body.length)
   const end = bytes.length - body.length
   bytes[0] = format
   writeUint32(bytes, 1, end - prefix)
@@ -48,13 +53,21 @@ export const fromBytes = (format: number, what: string, bytes: Uint8Array): Fram
   if (bytes[0] !== format) throw new Error(`Not ${what}: the first byte is ${bytes[0]}, not ${format}`)
   const end = prefix + readUint32(bytes, 1)
   if (end > bytes.length) throw new Error(`Not ${what}: cut off in the header, after ${bytes.length} bytes`)
-  return { header: parse(what, view(bytes, prefix, end)), body: view(bytes, end, bytes.length) }
+  return { text: decode(what, bytes, prefix, end), body: view(bytes, end, bytes.length) }
 }
 
-const parse = (what: string, bytes: Uint8Array): Header => {
+const decode = (what: string, bytes: Uint8Array, start: number, end: number): string => {
+  try {
+    return Bytes.decode(bytes, start, end)
+  } catch (cause) {
+    throw new Error(`Not ${what}: the header is not JSON`, { cause })
+  }
+}
+
+export const parse = (what: string, text: string): Header => {
   let header: unknown
   try {
-    header = JSON.parse(Bytes.decode(bytes))
+    header = JSON.parse(text)
   } catch (cause) {
     throw new Error(`Not ${what}: the header is not JSON`, { cause })
   }

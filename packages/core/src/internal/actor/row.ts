@@ -94,7 +94,8 @@ export const toBytes = (self: Row): Uint8Array => {
 
 /** Reads `toBytes`; state and value are views of the input. Throws an `Error` that says what is wrong with the bytes. */
 export const fromBytes = (bytes: Uint8Array): Row => {
-  const { body, header } = Frame.fromBytes(format, what, bytes)
+  const { body, text } = Frame.fromBytes(format, what, bytes)
+  const header = Frame.parse(what, text)
   const source: Frame.Source = { what, header }
   const written = Frame.getVersion(source)
   if (written !== version) throw new Error(`Not ${what} of version ${version}: version ${written}; upgrade the workers`)

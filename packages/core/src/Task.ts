@@ -10,7 +10,6 @@ import * as Arr from "effect/Array"
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import type { Pipeable } from "effect/Pipeable"
@@ -18,16 +17,17 @@ import { pipeArguments } from "effect/Pipeable"
 import * as Result from "effect/Result"
 import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
-import type * as SchemaIssue from "effect/SchemaIssue"
 import type { Scope } from "effect/Scope"
 import { Client } from "./Client.ts"
-import * as Codec from "./Codec.ts"
-import { EnqueueError, InvalidPayload } from "./EnqueueError.ts"
+import type * as Codec from "./Codec.ts"
+import type { EnqueueError } from "./EnqueueError.ts"
 import type { EnqueueOptions, NewJob } from "./EnqueueOptions.ts"
 import type { Control, Execution } from "./Execution.ts"
 import * as HandlerService from "./internal/handler.ts"
-import { sha256 } from "./internal/hmac.ts"
+import * as NewJobs from "./internal/newJob.ts"
+import { isPlain } from "./internal/plain.ts"
 import * as Job from "./Job.ts"
+import type { Enqueued } from "./JobRef.ts"
 import type { TracePolicy } from "./Telemetry.ts"
 import type { TransportError } from "./TransportError.ts"
 
@@ -215,75 +215,36 @@ const policyOf = (tag: string, options: Options<never, Schema.Top, Schema.Top>):
   }
 }
 
-interface Made extends Any {
-  readonly keyOf: ((payload: unknown) => string) | undefined
-  readonly idempotencyKeyOf: ((payload: unknown) => string) | undefined
-}
-
-const idOf = (tag: string, idempotencyKey: string) => sha256(`${tag.length}:${tag}${idempotencyKey}`)
-
-const schemaError = (issue: SchemaIssue.Issue) => new Schema.SchemaError(issue)
-
-/**
- * The services that a schema of type `Schema.Top` hides are those of the task: `enqueue` and `toLayer` require them.
- * Eager: most schemas answer at once, and then so does this.
- */
-const newJob = (
-  self: Made,
-  payload: unknown,
-  options: EnqueueOptions | undefined,
-  codec: Codec.Codec
-): Effect.Effect<NewJob, EnqueueError> => {
-  const made = Effect.mapErrorEager(self.payloadSchema.makeEffect(payload as never), schemaError)
-  const job = Effect.flatMapEager(made, (value) =>
-    Effect.mapEager(
-      Codec.compiled(codec, self.payloadSchema).encode(value) as Effect.Effect<Uint8Array, Schema.SchemaError>,
-      // spelled out: a spread of the options would cost more than the rest of the object
-      (body): NewJob & Record<keyof EnqueueOptions, unknown> => ({
-        task: self._tag,
-        queue: self.queue,
-        body,
-        contentType: codec.contentType,
-        id: options?.id ?? (self.idempotencyKeyOf && idOf(self._tag, self.idempotencyKeyOf(value))),
-        delay: options?.delay,
-        at: options?.at,
-        priority: options?.priority ?? self.policy.priority,
-        headers: options?.headers,
-        key: options?.key ?? self.keyOf?.(value),
-        expiresIn: options?.expiresIn ?? self.policy.expiresIn,
-        trace: options?.trace ?? self.policy.trace
-      })
-    ))
-  return Effect.mapErrorEager(
-    job,
-    ({ message }) =>
-      new EnqueueError({ task: self._tag, queue: self.queue, reason: new InvalidPayload({ description: message }) })
-  )
+interface Made extends Any, NewJobs.Source {
+  readonly policy: Policy
 }
 
 /** Jobs of one `enqueueMany` that travel in one call. */
 const maxChunk = 256
 
-/** Most schemas answer at once. */
-const known = <A, E>(effect: Effect.Effect<A, E>): Result.Result<A, E> | undefined =>
-  // a success is one of this effect's
-  Exit.isExit(effect) && Exit.isSuccess(effect) ? Result.succeed(effect.value as A) : undefined
-
 const enqueueChunk = Effect.fnUntraced(function*(self: Made, items: ReadonlyArray<Item<Schema.Top>>) {
   const client = yield* Client
-  const jobs: Array<Result.Result<NewJob, EnqueueError>> = []
-  for (const item of items) {
-    const job = newJob(self, item.payload, item.options, client.codec)
-    jobs.push(known(job) ?? (yield* Effect.result(job)))
+  const jobs: Array<NewJob> = []
+  const refused = new Map<number, EnqueueError>()
+  for (let i = 0; i < items.length; i++) {
+    const item = items[i]!
+    const job = NewJobs.make(self, item.payload, item.options, client.codec)
+    const made = NewJobs.known(job)
+    if (made !== undefined) jobs.push(made)
+    else {
+      const result = yield* Effect.result(job)
+      if (Result.isSuccess(result)) jobs.push(result.success)
+      else refused.set(i, result.failure)
+    }
   }
-  const valid = jobs.filter(Result.isSuccess).map((result) => result.success)
-  const outcomes = Arr.isReadonlyArrayNonEmpty(valid) ? yield* client.send(valid) : []
+  const outcomes = Arr.isReadonlyArrayNonEmpty(jobs) ? yield* client.send(jobs) : []
+  const toJob = (ref: Enqueued) => Job.fromRef(self, ref, client.signing)
+  if (refused.size === 0) return outcomes.map((outcome) => Result.map(outcome, toJob))
   let next = 0
-  return jobs.map((job) =>
-    Result.isFailure(job)
-      ? Result.fail(job.failure)
-      : Result.map(outcomes[next++]!, (ref) => Job.fromRef(self, ref, client.signing))
-  )
+  return items.map((_, i) => {
+    const error = refused.get(i)
+    return error === undefined ? Result.map(outcomes[next++]!, toJob) : Result.fail(error)
+  })
 })
 
 /**
@@ -295,7 +256,7 @@ export const toNewJob = (
   payload: unknown,
   options: EnqueueOptions,
   codec: Codec.Codec
-): Effect.Effect<NewJob, EnqueueError> => newJob(self as Made, payload, options, codec)
+): Effect.Effect<NewJob, EnqueueError> => NewJobs.make(self as Made, payload, options, codec)
 
 const Proto = {
   [TypeId]: TypeId,
@@ -305,7 +266,7 @@ const Proto = {
   enqueue(this: Made, payload: unknown, options?: EnqueueOptions) {
     return Client.use((client) =>
       Effect.flatMapEager(
-        newJob(this, payload, options, client.codec),
+        NewJobs.make(this, payload, options, client.codec),
         (job) => Effect.map(client.sendOne(job), (ref) => Job.fromRef(this, ref, client.signing))
       )
     )
@@ -373,6 +334,7 @@ export const make = <
     successSchema: options.success ?? Schema.Void,
     errorSchema: options.error ?? Schema.Never,
     policy: policyOf(tag, options as Options<never, Schema.Top, Schema.Top>),
+    isPlain: options.key === undefined && options.idempotencyKey === undefined && isPlain(payloadSchema.ast),
     keyOf: options.key as Made["keyOf"],
     idempotencyKeyOf: options.idempotencyKey as Made["idempotencyKeyOf"]
   })

@@ -7,6 +7,7 @@ import * as Result from "effect/Result"
 import { EnqueueError, InvalidOption, PayloadTooLarge } from "../EnqueueError.ts"
 import type { NewJob } from "../EnqueueOptions.ts"
 import * as Envelope from "../Envelope.ts"
+import type { Generated } from "../JobLog.ts"
 import type { Enqueued } from "../JobRef.ts"
 import { defaultLevel } from "../Priority.ts"
 import type { Signing } from "../Signing.ts"
@@ -28,6 +29,19 @@ export interface Producer {
 const maxName = 512
 
 const none: Readonly<Record<string, string>> = {}
+
+const all: Generated = { has: () => true }
+
+/** A set is only for calls that mix them with chosen ids. */
+const generatedOf = (
+  jobs: ReadonlyArray<NewJob>,
+  envelopes: ReadonlyArray<Envelope.Envelope>,
+  positions: ReadonlyArray<number>
+): Generated => {
+  const isGenerated = (position: number) => jobs[position]!.id === undefined
+  if (positions.every(isGenerated)) return all
+  return new Set(envelopes.filter((_, k) => isGenerated(positions[k]!)).map(({ id }) => id))
+}
 
 const checkName = (option: string, value: string) => {
   if (typeof value !== "string" || value.length === 0) throw invalid(option, "must be a text that is not empty")
@@ -126,12 +140,12 @@ export const make = (options: {
     return signed
   }
 
-  const tryBuild = (job: NewJob, now: number): Result.Result<Envelope.Envelope, EnqueueError> => {
+  const tryBuild = (job: NewJob, now: number): Envelope.Envelope | EnqueueError => {
     try {
-      return Result.succeed(build(job, now))
+      return build(job, now)
     } catch (error) {
       if (!(error instanceof InvalidOption || error instanceof PayloadTooLarge)) throw error
-      return Result.fail(new EnqueueError({ task: String(job.task), queue: String(job.queue), reason: error }))
+      return new EnqueueError({ task: String(job.task), queue: String(job.queue), reason: error })
     }
   }
 
@@ -152,36 +166,43 @@ export const make = (options: {
 
   const send: Producer["send"] = Effect.fnUntraced(function*(jobs) {
     const now = yield* transport.clock
-    const built = jobs.map((job) => tryBuild(job, now))
-    const envelopes = built.filter(Result.isSuccess).map((result) => result.success)
     const stamp = options.waiters.stamp()
-    const generated = new Set<string>()
-    built.forEach((result, i) => {
-      if (Result.isSuccess(result) && jobs[i]!.id === undefined) generated.add(result.success.id)
-    })
-    const answers = Arr.isReadonlyArrayNonEmpty(envelopes) ? yield* transport.log.send(envelopes, generated) : []
-    let next = 0
-    return built.map((result, i): Outcome => {
-      if (Result.isFailure(result)) return Result.fail(result.failure)
-      const answer = answers[next++]!
-      return answer instanceof TransportError
+    const outcomes: Array<Outcome> = []
+    const envelopes: Array<Envelope.Envelope> = []
+    /** Of each envelope: which job it is of. */
+    const positions: Array<number> = []
+    for (let i = 0; i < jobs.length; i++) {
+      const built = tryBuild(jobs[i]!, now)
+      if (built instanceof EnqueueError) outcomes[i] = Result.fail(built)
+      else {
+        envelopes.push(built)
+        positions.push(i)
+      }
+    }
+    if (!Arr.isReadonlyArrayNonEmpty(envelopes)) return outcomes
+    const answers = yield* transport.log.send(envelopes, generatedOf(jobs, envelopes, positions))
+    for (let k = 0; k < envelopes.length; k++) {
+      const answer = answers[k]!
+      const i = positions[k]!
+      outcomes[i] = answer instanceof TransportError
         ? Result.fail(answer)
-        : Result.succeed(handle(result.success, jobs[i]!.id === undefined, answer, stamp))
-    })
+        : Result.succeed(handle(envelopes[k]!, jobs[i]!.id === undefined, answer, stamp))
+    }
+    return outcomes
   })
 
   const sendOne: Producer["sendOne"] = (job) =>
     Effect.flatMap(transport.clock, (now): Effect.Effect<Enqueued, EnqueueError | TransportError> => {
       const built = tryBuild(job, now)
-      if (Result.isFailure(built)) return Effect.fail(built.failure)
+      if (built instanceof EnqueueError) return Effect.fail(built)
       const stamp = options.waiters.stamp()
-      const generated = job.id === undefined ? new Set([built.success.id]) : undefined
+      const isGenerated = job.id === undefined
       return Effect.flatMap(
-        transport.log.send([built.success], generated),
+        transport.log.send([built], isGenerated ? all : undefined),
         ([answer]) =>
           answer instanceof TransportError
             ? Effect.fail(answer)
-            : Effect.succeed(handle(built.success, job.id === undefined, answer!, stamp))
+            : Effect.succeed(handle(built, isGenerated, answer!, stamp))
       )
     })
 

@@ -14,7 +14,7 @@ import { Signing } from "../../src/Signing.ts"
 import { Transport } from "../../src/Transport.ts"
 import * as Worker from "../../src/Worker.ts"
 import { Link, type Network } from "./link.ts"
-import { tasksOf, type WorkerPlan } from "./plan.ts"
+import { type Action, tasksOf, type WorkerPlan } from "./plan.ts"
 import type { Prng } from "./prng.ts"
 import type { Recorder } from "./recorder.ts"
 import * as Tap from "./tap.ts"
@@ -77,6 +77,29 @@ export class ClientActor {
   run<A, E>(effect: Effect.Effect<A, E, Client.Client | Transport>): void {
     const { client } = this
     if (client !== undefined) this.machine.run(Effect.provideService(effect, Client.Client, client))
+  }
+
+  /** Reschedules a job, or takes it back. */
+  revise(
+    { id, queue }: { readonly queue: string; readonly id: string },
+    action: Extract<Action, { _tag: "Reschedule" | "Unschedule" }>,
+    recorder: Recorder
+  ): void {
+    const { name, world } = this.machine.process
+    this.run(
+      Effect.gen(function*() {
+        const job = (yield* Client.Client).job(queue, id)
+        if (action._tag === "Reschedule") {
+          const { absolute, delay } = action
+          const answer = yield* job.reschedule(absolute ? { at: world.now + delay } : { delay })
+          return world.trace(name, `reschedules ${id}: ${answer}`)
+        }
+        const calledAt = world.now
+        const answer = yield* job.unschedule
+        world.trace(name, `takes back ${id}: ${answer}`)
+        if (answer === "unscheduled") recorder.cancelled(queue, id, "cancelled", calledAt)
+      }).pipe(Effect.ignore)
+    )
   }
 
   kill(): void {

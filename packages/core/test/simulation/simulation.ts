@@ -277,8 +277,10 @@ class Simulation {
       case "Cancel":
         return this.cancel(this.clients[action.client]!, action.n)
       case "Reschedule":
-      case "Unschedule":
-        return this.revise(this.clients[action.client]!, action)
+      case "Unschedule": {
+        const handle = this.handles.get(action.n)
+        return handle && this.clients[action.client]!.revise(handle, action, this.recorder)
+      }
       case "Kill":
         return this.killWorker(action.worker, action.noticed)
       case "Stop": {
@@ -372,27 +374,6 @@ class Simulation {
         observations.push({ queue, id, at, places: [], record: undefined })
       } else this.stuck.push(this.unfinished(id, `a client that waited for it was told: ${told}`))
     }))
-  }
-
-  private revise(client: ClientActor, action: Extract<Plans.Action, { _tag: "Reschedule" | "Unschedule" }>): void {
-    const handle = this.handles.get(action.n)
-    if (handle === undefined) return
-    const { id, queue } = handle
-    client.run(
-      Effect.gen({ self: this }, function*() {
-        const job = (yield* ClientService).job(queue, id)
-        if (action._tag === "Reschedule") {
-          const { absolute, delay } = action
-          const answer = yield* job.reschedule(absolute ? { at: this.world.now + delay } : { delay })
-          this.world.trace(client.machine.process.name, `reschedules ${id}: ${answer}`)
-          return
-        }
-        const calledAt = this.world.now
-        const answer = yield* job.unschedule
-        this.world.trace(client.machine.process.name, `takes back ${id}: ${answer}`)
-        if (answer === "unscheduled") this.recorder.cancelled(queue, id, "cancelled", calledAt)
-      }).pipe(Effect.ignore)
-    )
   }
 
   private cancel(client: ClientActor, n: number): void {

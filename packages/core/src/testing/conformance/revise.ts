@@ -97,7 +97,7 @@ export const cases: ReadonlyArray<Case> = [
     Effect.gen(function*() {
       const subscription = yield* kit.subscribe()
       let envelope = yield* waiting(kit)
-      for (const delay of [long / 2, long * 2, 400, long, long / 2, 300]) {
+      for (const delay of [long / 2, long * 2, long / 10, long, long / 2, 2_000]) {
         yield* revise(kit, [to(envelope, after(delay))], ["done"])
         const { queued, scheduled } = yield* kit.log.stats(kit.queue)
         Check.equal([scheduled, queued], [1, 0], "scheduled and queued jobs")
@@ -106,7 +106,7 @@ export const cases: ReadonlyArray<Case> = [
         envelope = page.items[0]!.envelope
         Check.equal(yield* kit.log.send([envelope]), ["duplicate"], "an enqueue with its id")
       }
-      yield* kit.time.elapse(300)
+      yield* kit.time.elapse(2_000)
       const delivery = yield* kit.take(subscription)
       Check.equal(delivery.envelope.revision, 6, "its revision")
       yield* kit.settle(subscription, kit.ack(delivery))

@@ -8,7 +8,7 @@ import * as Letter from "./letter.ts"
 import * as Names from "./names.ts"
 import * as Row from "./row.ts"
 import { isExpired } from "./store.ts"
-import type { Publish, Stored } from "./streams.ts"
+import type { Publish } from "./streams.ts"
 
 /** Rows that are looked at together. */
 const chunk = 500
@@ -55,23 +55,18 @@ export const rows = Effect.fnUntraced(function*(
   }
 })
 
-/** Also letters that belong to no life of their job: see `Letter`. */
 export const letters = Effect.fnUntraced(function*(
-  { clock, rows, streams }: Context,
+  { clock, streams }: Context,
   names: Names.QueueNames
 ): Effect.fn.Return<void, TransportError> {
   let from = 1
-  const found: Array<Stored> = []
   for (let count = 0; count < maxLooks; count++) {
     const message = yield* streams.next(names.mailboxes, Names.letters(names), from)
-    if (message === undefined) break
+    if (message === undefined) return
     from = message.sequence + 1
-    found.push(message)
-  }
-  const lives = yield* rows.read(names, found.map(({ subject }) => Names.parseLetter(subject)))
-  for (const [index, message] of found.entries()) {
-    if (Letter.ofRow(Letter.read(message, clock.now()), lives[index]!) !== undefined) continue
-    yield* streams.purge(names.mailboxes, message.subject, message.sequence + 1)
+    if (Letter.read(message, clock.now()) === undefined) {
+      yield* streams.purge(names.mailboxes, message.subject, from)
+    }
   }
 })
 

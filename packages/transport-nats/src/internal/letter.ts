@@ -42,14 +42,11 @@ export interface Letter {
 
 const sameBytes = (a: Uint8Array, b: Uint8Array): boolean => Buffer.compare(a, b) === 0
 
-/**
- * Whether it belongs to the life that the row tells of. A letter that was on its way while the job was replayed belongs
- * to none: it does not count, and whoever meets it may remove it.
- */
-const stands = (record: Uint8Array, { row }: Found): boolean =>
+/** Whether this is still the row that says so, as far as it can tell. */
+export const isOf = (record: Uint8Array, { row }: Found): boolean =>
   row === undefined || row._tag === "Ended" && sameBytes(row.record, record)
 
-/** What the row of a buried job says that its letter is. `id` encoded. */
+/** What the row of a buried job, which is not expired, says that its letter is. `id` encoded. */
 export interface Outgoing {
   readonly id: string
   readonly letter: Uint8Array
@@ -80,7 +77,7 @@ export const write = Effect.fnUntraced(function*(
     const found = yield* rows.read(names, open.map(({ id }) => id))
     const again: Array<Outgoing> = []
     for (const [index, { id, letter }] of open.entries()) {
-      if (stands(parse(letter).record, found[index]!)) continue
+      if (isOf(parse(letter).record, found[index]!)) continue
       const { row } = found[index]!
       if (row?._tag === "Ended" && row.letter !== undefined) again.push({ id, letter: row.letter })
       else yield* streams.purge(names.mailboxes, subjects[index]!, sequences[index]! + 1)
@@ -96,7 +93,7 @@ const parse = (bytes: Uint8Array) => {
   return { dueAt: d, expiresAt: x, record: body.subarray(0, r), envelope: body.subarray(r) }
 }
 
-/** `undefined`: there is none any more. Whether it counts says the row: see `ofRow`. */
+/** `undefined`: there is none any more. */
 export const read = (stored: Stored | undefined, now: number): Letter | undefined => {
   if (stored === undefined) return undefined
   const { dueAt, envelope, expiresAt, record } = parse(stored.bytes)
@@ -107,7 +104,3 @@ export const read = (stored: Stored | undefined, now: number): Letter | undefine
     located: { place: "dead", envelope: Envelope.fromBytes(envelope), dueAt, record: JobRecord.fromBytes(record) }
   }
 }
-
-/** The letter, if it belongs to the life that the row tells of. */
-export const ofRow = (letter: Letter | undefined, found: Found): Letter | undefined =>
-  letter !== undefined && stands(letter.record, found) ? letter : undefined

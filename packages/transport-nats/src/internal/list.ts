@@ -25,7 +25,7 @@ interface Source {
 }
 
 const sourcesOf = (view: View, place: Place): ReadonlyArray<Source> => {
-  const { context: { rows }, names, now } = view
+  const { names, now } = view
   const jobs = { stream: names.work, filter: Names.allJobs(names), read: view.ofJob }
   const dues = { stream: names.delays, filter: Names.allDues(names), read: view.ofDue }
   const mails = { stream: names.mailboxes, filter: Names.mailboxes(names), read: view.ofMail }
@@ -34,11 +34,7 @@ const sourcesOf = (view: View, place: Place): ReadonlyArray<Source> => {
       return [{
         stream: names.mailboxes,
         filter: Names.letters(names),
-        read: (message) =>
-          Effect.map(
-            rows.readOne(names, Names.parseLetter(message.subject)),
-            (found) => Letter.ofRow(Letter.read(message, now), found)?.located
-          )
+        read: (message) => Effect.succeed(Letter.read(message, now)?.located)
       }]
     case "scheduled":
       return [dues, heads(view)]

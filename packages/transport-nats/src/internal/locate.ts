@@ -16,16 +16,17 @@ const locateOne = Effect.fnUntraced(function*(
 ): Effect.fn.Return<LocatedJob | undefined, TransportError> {
   const { context, names, now } = view
   const word = Names.encode(id)
-  let found = yield* context.rows.readOne(names, word)
-  if (found.row === undefined) {
+  const { row } = yield* context.rows.readOne(names, word)
+  if (row?._tag === "Live") return yield* view.ofRow(word, row)
+  if (row === undefined) {
     const free = yield* view.ofFree(word)
     if (free !== undefined) return free
     // it may have gone on between the two looks
-    found = yield* context.rows.readOne(names, word)
+    const { row } = yield* context.rows.readOne(names, word)
+    if (row?._tag === "Live") return yield* view.ofRow(word, row)
   }
-  if (found.row?._tag === "Live") return yield* view.ofRow(word, found.row)
   const [letter] = yield* context.streams.last(names.mailboxes, [Names.letter(names, word)])
-  return Letter.ofRow(Letter.read(letter, now), found)?.located
+  return Letter.read(letter, now)?.located
 })
 
 /** One answer per id. */

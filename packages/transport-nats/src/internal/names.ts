@@ -118,9 +118,6 @@ export const mailboxes = (names: QueueNames): string => `${names.prefix.mailboxe
 /** A dead letter; `id` encoded. */
 export const letter = (names: QueueNames, id: string): string => `${names.prefix.mailboxes}l.${id}`
 
-/** The id, encoded. */
-export const parseLetter = (subject: string): string => subject.slice(subject.lastIndexOf(".") + 1)
-
 export const letters = (names: QueueNames): string => `${names.prefix.mailboxes}l.*`
 
 // --- delays ---

@@ -20,13 +20,13 @@ const redriveOne = Effect.fnUntraced(function*(
   const word = Names.encode(id)
   const subject = Names.letter(names, word)
   const [stored] = yield* streams.last(names.mailboxes, [subject])
-  const found = yield* rows.readOne(names, word)
-  const letter = Letter.ofRow(Letter.read(stored, clock.now()), found)
+  const letter = Letter.read(stored, clock.now())
   if (letter === undefined) return "missing"
   if (as === "drop") {
+    const found = yield* rows.readOne(names, word)
     const { row, sequence } = found
     // or a hand-out that comes again would write it again
-    if (row?._tag === "Ended" && row.letter !== undefined) {
+    if (row?._tag === "Ended" && row.letter !== undefined && Letter.isOf(letter.record, found)) {
       yield* rows.write(names, [{ id: word, bytes: Row.copied(row, clock.now()), expected: sequence }])
     }
   } else {

@@ -29,8 +29,8 @@ import * as Script from "./script.ts"
  * itself is followed by a number: headers of the user are texts, and a quote
  * inside of a text has a backslash before it.
  */
-const script = Script.make(`${Lua.prelude}${Lua.push}${Lua.join}${Lua.advance}${Lua.promote}${Lua.admit}
-${Lua.finish}${Lua.announce}
+const script = Script.make(`${Lua.prelude}${Lua.headOf}${Lua.push}${Lua.join}${Lua.advance}${Lua.promote}
+${Lua.admit}${Lua.finish}${Lua.announce}
 call('DEL', P .. '-')
 local now, up = clock()
 promote(now, 500)
@@ -41,7 +41,7 @@ local function revisionOf(envelope)
 end
 local function inStream(stream, entry)
   local found = call('XRANGE', P .. stream, entry, entry)[1]
-  return found and found[2][6]
+  return found and found[2][2]
 end
 local function queued(state)
   local kind = string.sub(state, 1, 1)

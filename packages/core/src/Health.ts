@@ -56,7 +56,8 @@ export interface Health {
   readonly enter: (phase: Phase) => void
 }
 
-const isReady = ({ state }: QueueHealth): boolean => state === "pulling" || state === "paused"
+/** What one queue must be for its process to be ready. */
+export const isReady = ({ state }: QueueHealth): boolean => state === "pulling" || state === "paused"
 
 const describe = ({ queue, reason, state }: QueueHealth): string =>
   `queue "${queue}" is ${state}${reason === undefined ? "" : `: ${reason}`}`

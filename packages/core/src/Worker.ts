@@ -26,6 +26,7 @@ import { Health, type QueueHealth } from "./Health.ts"
 import * as Emitter from "./internal/emitter.ts"
 import * as Handler from "./internal/handler.ts"
 import { isPaused } from "./internal/pause.ts"
+import * as Readiness from "./internal/telemetry/readiness.ts"
 import * as Recorder from "./internal/telemetry/recorder.ts"
 import * as Tracing from "./internal/telemetry/tracing.ts"
 import * as Limits from "./internal/worker/limits.ts"
@@ -194,6 +195,7 @@ const start = Effect.fnUntraced(function*(options: Options<NonEmptyReadonlyArray
   for (const [queue, tasks] of queues) {
     const supervisor = yield* Supervisor.make(settings, queue, tasks, suspects)
     supervisors.push(supervisor)
+    yield* Readiness.tell(settings, queue, supervisor.vitals)
   }
 
   const followPause = ({ queue, setPaused, vitals }: Supervisor.Supervisor) =>

@@ -8,6 +8,7 @@ import * as TestClock from "effect/testing/TestClock"
 import { Health, layer, make, type Report } from "../src/Health.ts"
 import * as JobQueue from "../src/JobQueue.ts"
 import * as Task from "../src/Task.ts"
+import * as Telemetry from "../src/Telemetry.ts"
 import * as Faults from "../src/testing/Faults.ts"
 import { Transport } from "../src/Transport.ts"
 import { TransportError, Unavailable } from "../src/TransportError.ts"
@@ -39,6 +40,9 @@ const start = Effect.fnUntraced(function*(
   yield* settle
   return { ...running, faults }
 })
+
+/** What the metric says of the queues, after the next look. */
+const readiness = (recorded: ReadonlyMap<string, number>) => Effect.map(second, () => Object.fromEntries(recorded))
 
 const test = (name: string, body: Parameters<typeof program>[0]) =>
   it.effect(name, () => program(Effect.provide(body, layer)))
@@ -194,6 +198,36 @@ describe("a worker", () => {
       yield* TestClock.adjust("200 millis")
       yield* settle
       assert.deepStrictEqual(states(yield* report), ["a pulling @2200", "b pulling @0"])
+    })
+  )
+
+  test(
+    "is counted as long as it is ready",
+    Effect.gen(function*() {
+      const recorded = new Map<string, number>()
+      const recorder: Telemetry.Recorder = {
+        bind: ({ name }, attributes) => {
+          const queue = String(attributes["messaging.destination.name"])
+          return (value) => {
+            if (name === "job.worker.ready") recorded.set(queue, (recorded.get(queue) ?? 0) + value)
+          }
+        }
+      }
+      const { open, pass } = yield* gate
+      const { faults, stop } = yield* Effect.provideService(start(pass), Telemetry.Recorder, recorder)
+      assert.deepStrictEqual(yield* readiness(recorded), { a: 1, b: 1 })
+      yield* faults.loseRequests(true)
+      assert.deepStrictEqual(yield* Effect.andThen(second, readiness(recorded)), { a: 0, b: 0 })
+      yield* faults.heal
+      assert.deepStrictEqual(yield* Effect.andThen(second, readiness(recorded)), { a: 1, b: 1 })
+      yield* A.enqueue("long")
+      yield* settle
+      const stopping = yield* Effect.forkChild(stop, { startImmediately: true })
+      assert.deepStrictEqual(yield* readiness(recorded), { a: 0, b: 0 })
+      yield* open
+      yield* Fiber.join(stopping)
+      // what was told is taken back
+      assert.deepStrictEqual(Object.fromEntries(recorded), { a: 0, b: 0 })
     })
   )
 

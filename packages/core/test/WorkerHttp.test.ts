@@ -68,6 +68,7 @@ describe("the metrics as Prometheus text", () => {
         "job_signature_rejected_total counter",
         "job_wait_duration_seconds histogram",
         "job_worker_capacity gauge",
+        "job_worker_ready gauge",
         "messaging_client_consumed_messages_total counter",
         "messaging_client_operation_duration_seconds histogram",
         "messaging_client_sent_messages_total counter",

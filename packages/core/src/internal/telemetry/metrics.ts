@@ -80,6 +80,12 @@ export const metrics = {
     unit: "{job}",
     description: "Handlers that may run at once."
   },
+  workerReady: {
+    name: "job.worker.ready",
+    kind: "upDownCounter",
+    unit: "{worker}",
+    description: "Workers that hear from the broker, pull from the queue and do not stop."
+  },
   queueDepth: {
     name: "job.queue.depth",
     kind: "gauge",

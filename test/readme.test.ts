@@ -23,11 +23,13 @@ const read = (...path: ReadonlyArray<string>) => readFileSync(join(root, ...path
 const pages = [
   "README.md",
   "packages/core/README.md",
+  "dashboards/README.md",
   "docs/cron.md",
   "docs/actors.md",
   "docs/getting-started.md",
   "docs/guarantees.md",
   "docs/migrating.md",
+  "docs/monitoring.md",
   "docs/nats.md",
   "docs/operations.md",
   "docs/redis.md",

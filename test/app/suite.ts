@@ -2,6 +2,7 @@
  * examples/app as three processes on a broker: the answers are those of one
  * process on memory, and signals and crashes lose nothing.
  */
+import { CronJobNotFound } from "@troupe/core/CronError"
 import * as Signing from "@troupe/core/Signing"
 import * as Effect from "effect/Effect"
 import * as Redacted from "effect/Redacted"
@@ -10,6 +11,8 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { setTimeout as wait } from "node:timers/promises"
 import { afterEach, beforeEach, expect, test } from "vitest"
+import { CheckFailed, Gone, NotOver, PageNotFound } from "../../examples/app/errors.ts"
+import { EmptyPage, UnclosedFence } from "../../examples/app/tasks.ts"
 import { freePort } from "../servers/process.ts"
 import { type Client, clientOf, pageOf, pages, until } from "./client.ts"
 import { type Process, Processes } from "./processes.ts"
@@ -20,7 +23,9 @@ interface Broker {
   readonly stop: () => Promise<void>
 }
 
-const keys = Effect.runSync(Effect.map(Signing.generateKey, (key) => `test:${Redacted.value(key)}`))
+const generateKeys = () => Effect.runSync(Effect.map(Signing.generateKey, (key) => `test:${Redacted.value(key)}`))
+
+const keys = generateKeys()
 
 const started = "started on transport"
 
@@ -30,6 +35,61 @@ const inMemory = async (processes: Processes): Promise<Answers> => {
   const all = processes.start("all", { PORT: String(port), PROOF_PACE: "5 millis" })
   await all.logs("Listening")
   return Effect.runPromise(Effect.flatMap(clientOf(`http://127.0.0.1:${port}`), script))
+}
+
+/** All but the reports. */
+const answersOnMemory = {
+  refusals: {
+    empty: new EmptyPage({ name: "refused" }),
+    unclosed: new UnclosedFence({ name: "refused", line: 3 }),
+    tooLarge: "PageTooLarge",
+    unknown: new PageNotFound({ id: "unknown" }),
+    unknownReport: new PageNotFound({ id: "unknown" }),
+    unknownCancel: new PageNotFound({ id: "unknown" }),
+    unknownSchedule: new CronJobNotFound({ name: "unknown" })
+  },
+  twice: [false, true, true].map((duplicate) => ({ id: "key-1", duplicate })),
+  cancelled: {
+    early: new NotOver({ id: "long", state: "running" }),
+    answer: { id: "long", state: "cancelled" },
+    afterwards: new Gone({ id: "long", state: "cancelled" }),
+    again: { id: "long", state: "cancelled" }
+  },
+  followed: {
+    first: "Now",
+    progress: ["_tag", "queue", "task", "id", "at", "attempt", "value"],
+    last: "cancelled"
+  },
+  listened: {
+    first: "Listening",
+    lines: [
+      "Enqueued",
+      "Progress {\"read\":1,\"of\":3}",
+      "Progress {\"read\":2,\"of\":3}",
+      "Progress {\"read\":3,\"of\":3}",
+      "Started",
+      "Succeeded"
+    ]
+  },
+  audited: {
+    schedule: "0 3 * * * UTC",
+    hasNext: true,
+    location: "/schedules/audit/runs",
+    run: {
+      name: "audit",
+      trigger: "manual",
+      status: "COMPLETED",
+      execution: 1,
+      attempt: 1,
+      value: { pages: pages.length, words: expect.any(Number), problems: expect.any(Number), refused: 0 }
+    },
+    last: true
+  },
+  queues: {
+    // the two pages that cannot be proofread
+    pages: { scheduled: 0, queued: 0, running: 0, dead: 2, paused: false },
+    audits: { scheduled: 0, queued: 0, running: 0, dead: 0, paused: false }
+  }
 }
 
 export const suite = (transport: "redis" | "nats", startBroker: () => Promise<Broker>): void => {
@@ -78,7 +138,10 @@ export const suite = (transport: "redis" | "nats", startBroker: () => Promise<Br
       return Effect.runPromise(script(client))
     }
     const [expected, answers] = await Promise.all([inMemory(processes), betweenThree()])
-    expect(answers.audited.run.value).toMatchObject({ pages: pages.length, refused: 0 })
+    const { proofread, ...others } = expected
+    expect(proofread).toMatchObject({ located: true, status: { attempts: 1, state: "succeeded" } })
+    expect(proofread.reports.map(({ name }) => name)).toEqual(pages.map(({ name }) => name))
+    expect(others).toEqual(answersOnMemory)
     expect(answers).toEqual(expected)
   })
 
@@ -100,6 +163,8 @@ export const suite = (transport: "redis" | "nats", startBroker: () => Promise<Br
     expect(states.filter((state) => state === "succeeded")).toHaveLength(readByFirst)
     expect(states.filter((state) => state === "queued")).toHaveLength(ids.length - readByFirst)
     expect(readByFirst).toBeLessThan(ids.length)
+    const [, drained] = first.logged.split("jobs in hand")
+    expect(drained, "what had begun").toContain("Proofread")
     // acquired once, for the worker; released by it
     for (const thread of [1, 2]) {
       expect(first.linesWith(`Reading thread ${thread}`).map((line) => line.replace(/.*thread \d /, ""))).toEqual([
@@ -124,6 +189,18 @@ export const suite = (transport: "redis" | "nats", startBroker: () => Promise<Br
     )
     expect(lines.toSorted()).toEqual(ids.map((_, n) => `page ${n}`).toSorted())
     expect((await Promise.all(ids.map((id) => status(client, id)))).every(({ attempts }) => attempts === 1)).toBe(true)
+  })
+
+  test("a worker with other keys runs nothing", { timeout: 60_000 }, async () => {
+    const { api, client, worker } = await service()
+    const stranger = await worker({ TROUPE_SIGNING_KEYS: generateKeys() })
+    await Promise.all([api().logs("Listening"), stranger.logs(started)])
+    const id = await submit(client, pageOf("signed", 1))
+    await stranger.logs(`Job "${id}" of queue "pages" (task "CheckPage") is dead-lettered: The envelope of job`)
+    expect(stranger.linesWith("Proofread")).toEqual([])
+    // nor is what it says of the job believed
+    const report = client.pages.report({ params: { id }, query: { wait: 10 } })
+    expect(await Effect.runPromise(Effect.flip(report))).toBeInstanceOf(CheckFailed)
   })
 
   test("a second signal does not wait for running jobs, and they go on elsewhere", { timeout: 120_000 }, async () => {

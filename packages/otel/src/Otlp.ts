@@ -37,7 +37,7 @@ export interface OtlpOptions {
   readonly logs?: boolean | undefined
   /** Default: `none`. */
   readonly compression?: "gzip" | "none" | undefined
-  /** How often spans are sent; logs and metrics have their own rhythm of 1 and 10 seconds at most. Default: 2 seconds. */
+  /** How often spans and log lines are sent; metrics are every 10 seconds. Default: 2 seconds. */
   readonly exportInterval?: Duration.Input | undefined
   /** Bytes of traces and logs that are kept while the backend does not take them; then the oldest go. Default: 16 MiB. */
   readonly bufferSize?: number | undefined
@@ -56,6 +56,7 @@ const signals = (options: OtlpOptions) =>
     const named = options.serviceName ??
       (yield* Config.String("OTEL_SERVICE_NAME").pipe(Config.withDefault("unknown_service"), Effect.orDie))
     const resource = { serviceName: named, serviceVersion, attributes: { ...attributes } }
+    const exportInterval = options.exportInterval ?? "2 seconds"
     const common = { resource, headers, compression, shutdownTimeout: shutdownTimeout ?? "5 seconds" }
 
     const tracer = Effect.gen(function*() {
@@ -66,7 +67,7 @@ const signals = (options: OtlpOptions) =>
         ...common,
         label: "Traces",
         url: `${base}/v1/traces`,
-        exportInterval: options.exportInterval ?? "2 seconds",
+        exportInterval,
         maxBatchSize: 1_000,
         body: (spans) => [
           serialization.traces({
@@ -81,7 +82,7 @@ const signals = (options: OtlpOptions) =>
     return Layer.mergeAll(
       OnlyTracer.layer("Otel.layerOtlp", tracer),
       options.metrics === false ? Layer.empty : OtlpMetrics.layer({ ...common, url: `${base}/v1/metrics` }),
-      options.logs === false ? Layer.empty : OtlpLogger.layer({ ...common, url: `${base}/v1/logs` })
+      options.logs === false ? Layer.empty : OtlpLogger.layer({ ...common, exportInterval, url: `${base}/v1/logs` })
     )
   })
 

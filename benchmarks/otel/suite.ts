@@ -1,0 +1,66 @@
+/**
+ * What tracing costs: the same jobs, each a `send` and a `process` span, with every way to trace them. The backend takes
+ * all, in a process of its own. Ratios to a run without a tracer decide.
+ */
+import * as MemoryTransport from "@troupe/core/MemoryTransport"
+import * as RedisTransport from "@troupe/transport-redis/RedisTransport"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import { cpuPerJob, jobsPerSecond } from "../measure.ts"
+import { server } from "../redis/server.ts"
+import type { Claim, Entrant, Race, Suite } from "../scenario.ts"
+import type { Setup } from "../scenarios/broker.ts"
+import { singleCycle } from "../scenarios/throughput.ts"
+import { type Name, tracers } from "./tracers.ts"
+
+const rate = "jobs/s"
+
+const entrant = (name: Name, transport: Setup["transport"], reset: () => Promise<void>): Entrant => ({
+  name,
+  round: async (jobs) => {
+    await reset()
+    const sample = await Effect.runPromise(
+      singleCycle({ transport })(jobs).pipe(Effect.provide(tracers[name], { local: true }), Effect.orDie)
+    )
+    return { [rate]: jobsPerSecond(sample), "µs/job": cpuPerJob(sample) }
+  }
+})
+
+const share = (of: Name, least?: number): Claim => ({ of, to: "no tracer", figure: rate, least })
+
+const claims: ReadonlyArray<Claim> = [
+  share("Effect's own spans"),
+  share("OTLP, 10 %", 0.7),
+  share("OTLP, all"),
+  share("SDK, 10 %", 0.7),
+  share("SDK, all")
+]
+
+const names: ReadonlyArray<Name> = [
+  "no tracer",
+  "Effect's own spans",
+  "OTLP, 10 %",
+  "OTLP, all",
+  "SDK, 10 %",
+  "SDK, all"
+]
+
+const race = (name: string, jobs: number, transport: Setup["transport"], reset: () => Promise<void>): Race => ({
+  _tag: "Race",
+  name,
+  jobs,
+  entrants: names.map((one) => entrant(one, transport, reset)),
+  claims
+})
+
+const redis = Layer.unwrap(Effect.map(Effect.promise(() => server.url()), (url) => RedisTransport.layer({ url }))).pipe(
+  Layer.orDie
+)
+
+export const otel: Suite = {
+  name: "otel",
+  scenarios: [
+    race("enqueue → run, in memory", 30_000, Layer.fresh(MemoryTransport.layer), () => Promise.resolve()),
+    race("enqueue → run, over Redis", 10_000, redis, () => server.empty())
+  ]
+}

@@ -13,6 +13,7 @@ import * as Client from "../src/Client.ts"
 import * as Codec from "../src/Codec.ts"
 import * as DeadLetter from "../src/DeadLetter.ts"
 import { AwaitTimeout, JobFailed } from "../src/JobError.ts"
+import * as JobRecord from "../src/JobRecord.ts"
 import * as Signing from "../src/Signing.ts"
 import type { Collection } from "../src/Store.ts"
 import * as Task from "../src/Task.ts"
@@ -292,6 +293,32 @@ describe("Actor", () => {
         expect(yield* Account.reset("mallory")).toBe(true)
         yield* account("mallory").Deposit({ amount: 5 })
         expect(Option.getOrThrow(yield* Account.state("mallory")).state).toEqual({ balance: 5 })
+      }).pipe(Effect.provide(Layer.provideMerge(Client.layer, Signing.layerHmac({ keys: [key] })), { local: true }))
+    ))
+
+  it.effect("with signing on, a state without a signature is neither decoded nor applied to, and its messages wait", () =>
+    program(
+      Effect.gen(function*() {
+        yield* serve()
+        const { store } = yield* Transport
+        const account = yield* Account.client
+        yield* account("alice").Deposit({ amount: 1 })
+        const [row] = yield* store.get(states(Account), ["alice"])
+        // what a worker without keys would have written, and read
+        const unsigned = JobRecord.fromBytes(Option.getOrThrow(row!).value).value
+        expect(Buffer.from(unsigned).toString("latin1")).toContain(":1}")
+        yield* store.put(states(Account), "alice", unsigned)
+        expect(yield* Effect.flip(Account.state("alice"))).toBeInstanceOf(Actor.StateUnreadable)
+        const asking = yield* Effect.forkChild(account("alice").Deposit({ amount: 1 }))
+        yield* TestClock.adjust("12 seconds")
+        yield* settle
+        expect(asking.pollUnsafe()).toBe(undefined)
+        const [after] = yield* store.get(states(Account), ["alice"])
+        expect(Option.getOrThrow(after!).value).toEqual(unsigned)
+        // an operator decides
+        expect(yield* Account.reset("alice")).toBe(true)
+        yield* whileTimePasses(Fiber.join(asking))
+        expect(Option.getOrThrow(yield* Account.state("alice")).state).toEqual({ balance: 1 })
       }).pipe(Effect.provide(Layer.provideMerge(Client.layer, Signing.layerHmac({ keys: [key] })), { local: true }))
     ))
 

@@ -8,6 +8,8 @@
 import * as Frame from "./internal/frame.ts"
 import { type Found, Templates } from "./internal/template.ts"
 
+export type { Parts } from "./internal/frame.ts"
+
 /** The envelope version that this release writes. A worker dead-letters versions it does not know. */
 export const version = 1
 
@@ -144,7 +146,7 @@ export const toBytes = (self: Envelope): Uint8Array => {
   const after = self.due?._tag === "After" ? self.due.after : undefined
   checkNumbers(self)
   if (isUsual(self)) {
-    const header = usual.write(self, usualOf, self.id, self.enqueuedAt, self.replyTo, self.signature)
+    const header = usual.write(self, usualOf, self.id, self.enqueuedAt, self.replyTo, self.signature, false)
     if (header !== undefined) return Frame.write(format, header, self.body)
   }
   // defaults are left out: parsing is the larger part of the cost of a delivery
@@ -172,6 +174,14 @@ export const toBytes = (self: Envelope): Uint8Array => {
     tp: self.prevTraceparent,
     s: self.signature
   }, self.body)
+}
+
+/** `toBytes` in two parts, for most first envelopes; `undefined` for others. */
+export const toParts = (self: Envelope): Frame.Parts | undefined => {
+  checkNumbers(self)
+  if (!isUsual(self)) return undefined
+  const header = usual.write(self, usualOf, self.id, self.enqueuedAt, self.replyTo, self.signature, true)
+  return header === undefined ? undefined : Frame.parts(format, header, self.body)
 }
 
 /**

@@ -98,14 +98,10 @@ const what = "a job record"
  * Throws an `Error` if a number is not finite.
  */
 export const toBytes = (self: JobRecord): Uint8Array => {
+  checkNumbers(self)
   const { attempts, finishedAt, timeToLive, valueTimeToLive, version } = self
-  // one test for the usual case
-  if (!Number.isFinite(version + attempts + finishedAt + timeToLive + valueTimeToLive)) {
-    const numbers = { version, attempts, finishedAt, timeToLive, valueTimeToLive }
-    Frame.checkFinite(`${what} of job "${self.id}"`, numbers)
-  }
   if (isUsual(self)) {
-    const header = usual.write(self, usualOf, self.id, finishedAt, self.replyTo, self.signature)
+    const header = usual.write(self, usualOf, self.id, finishedAt, self.replyTo, self.signature, false)
     if (header !== undefined) return Frame.write(format, header, self.value)
   }
   return Frame.toBytes(format, {
@@ -124,6 +120,23 @@ export const toBytes = (self: JobRecord): Uint8Array => {
     w: self.replyTo,
     g: self.signature
   }, self.value)
+}
+
+/** `toBytes` in two parts, for most successes; `undefined` for others. */
+export const toParts = (self: JobRecord): Frame.Parts | undefined => {
+  checkNumbers(self)
+  if (!isUsual(self)) return undefined
+  const header = usual.write(self, usualOf, self.id, self.finishedAt, self.replyTo, self.signature, true)
+  return header === undefined ? undefined : Frame.parts(format, header, self.value)
+}
+
+const checkNumbers = (self: JobRecord): void => {
+  const { attempts, finishedAt, timeToLive, valueTimeToLive, version } = self
+  // one test for the usual case
+  if (!Number.isFinite(version + attempts + finishedAt + timeToLive + valueTimeToLive)) {
+    const numbers = { version, attempts, finishedAt, timeToLive, valueTimeToLive }
+    Frame.checkFinite(`${what} of job "${self.id}"`, numbers)
+  }
 }
 
 /**

@@ -144,6 +144,25 @@ describe("usual headers", () => {
     }
   })
 
+  it("in two parts are the same bytes, and ASCII is always in two parts", () => {
+    const joined = ({ body, head }: Envelope.Parts) =>
+      Uint8Array.from([...Array.from(head, (unit) => unit.charCodeAt(0)), ...body])
+    for (const one of envelopes) {
+      const parts = Envelope.toParts(one)
+      if (parts !== undefined) assert.deepStrictEqual(joined(parts), new Uint8Array(Envelope.toBytes(one)))
+    }
+    for (const one of records) {
+      const parts = JobRecord.toParts(one)
+      if (parts !== undefined) assert.deepStrictEqual(joined(parts), new Uint8Array(JobRecord.toBytes(one)))
+    }
+    assert.isDefined(Envelope.toParts(envelope({ id: "job-2" })))
+    assert.isDefined(JobRecord.toParts(record({ id: "job-2" })))
+    assert.isUndefined(Envelope.toParts(envelope({ queue: "é" })))
+    assert.isUndefined(JobRecord.toParts(record({ task: "日本" })))
+    assert.throws(() => Envelope.toParts(envelope({ enqueuedAt: NaN })), /enqueuedAt is NaN/)
+    assert.throws(() => JobRecord.toParts(record({ finishedAt: NaN })), /finishedAt is NaN/)
+  })
+
   it("of more tasks than are remembered are written and read all the same", () => {
     for (let round = 0; round < 3; round++) {
       for (let task = 0; task < 100; task++) {

@@ -47,6 +47,20 @@ export const write = (format: number, header: string, body: Uint8Array): Uint8Ar
   return bytes
 }
 
+/** The bytes of a frame in two parts, for who puts them into a larger message: nothing is copied twice. */
+export interface Parts {
+  /** What precedes the body, one UTF-16 unit per byte: "latin1". */
+  readonly head: string
+  readonly body: Uint8Array
+}
+
+/** For a header in ASCII. */
+export const parts = (format: number, header: string, body: Uint8Array): Parts => {
+  const { length } = header
+  const prefix = String.fromCharCode(format, length >>> 24, (length >>> 16) & 255, (length >>> 8) & 255, length & 255)
+  return { head: prefix + header, body }
+}
+
 /** `what` names the record in errors: "an envelope". */
 export const fromBytes = (format: number, what: string, bytes: Uint8Array): Frame => {
   if (bytes.length < prefix) throw new Error(`Not ${what}: ${bytes.length} bytes are too few`)

@@ -26,6 +26,8 @@ export interface Found<Fields> {
   signature: string | undefined
 }
 
+const ascii = /^[\x20-\x7e]*$/
+
 /** What JSON writes as it is, as far as it is common. */
 const plain = /^[\x20\x21\x23-\x5b\x5d-\x7e]*$/
 
@@ -50,6 +52,8 @@ class Template<Fields> {
   readonly after: string
   /** Between who waits and the signature. */
   readonly end: string
+  /** Its parts have one byte per UTF-16 unit; what differs always has. */
+  readonly isAscii: boolean
   /** The last one, known to be plain: mostly the next one, too. */
   replyTo = ""
 
@@ -58,6 +62,7 @@ class Template<Fields> {
     this.middle = middle
     this.after = after
     this.end = end
+    this.isAscii = ascii.test(middle + after + end)
   }
 }
 
@@ -109,21 +114,25 @@ export class Templates<Fields extends object> {
     return template
   }
 
-  /** The header, `undefined` if it is for `JSON.stringify`. Copies of `fields` are for `pick` to make. */
+  /**
+   * The header, `undefined` if it is for `JSON.stringify`, or not ASCII where it has to be. Copies of `fields` are for
+   * `pick` to make.
+   */
   write(
     self: Fields,
     pick: (self: Fields) => Fields,
     id: string,
     time: number,
     replyTo: string | undefined,
-    signature: string | undefined
+    signature: string | undefined,
+    mustBeAscii: boolean
   ): string | undefined {
     let template = this.#of(self)
     if (template === undefined) {
       if (!this.#isWorthwhile()) return undefined
       template = this.#keep(pick(self))
     }
-    if (!plain.test(id)) return undefined
+    if (!plain.test(id) || (mustBeAscii && !template.isAscii)) return undefined
     const form = this.#form
     let text = form.start + id + template.middle + time + template.after
     if (replyTo !== undefined) {

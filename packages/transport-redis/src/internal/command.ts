@@ -2,50 +2,75 @@
  * Commands with many arguments, some of them bytes.
  *
  * ioredis measures and writes every piece on its own, and a batch has hundreds:
- * here the texts between two Buffers are one piece.
+ * here the texts between two pieces of bytes are one piece.
  */
+import type { Parts } from "@troupe/core/Envelope"
 import { Command } from "ioredis"
 
-export type Arg = string | Buffer
+export type Arg = string | Buffer | Parts
 
 export class BatchCommand extends Command {
-  /** ioredis flattens the arguments, and so copies them. The reply has Buffers for texts. */
-  constructor(name: string, args: ReadonlyArray<Arg | ReadonlyArray<Arg>>) {
-    // it only reads them
-    super(name, args as Array<Arg>, { replyEncoding: null })
+  readonly #first: ReadonlyArray<string>
+  readonly #rest: ReadonlyArray<Arg>
+
+  /** The reply has Buffers for texts. */
+  constructor(name: string, first: ReadonlyArray<string>, rest: ReadonlyArray<Arg>) {
+    // ioredis would copy the arguments and look at each
+    super(name, [], { replyEncoding: null })
+    this.#first = first
+    this.#rest = rest
   }
 
   override toWritable(): Buffer {
-    const pieces: Array<Arg> = []
+    const pieces: Array<string | Uint8Array> = []
     /** Bytes of each piece. */
     const sizes: Array<number> = []
     let total = 0
-    let text = `*${this.args.length + 1}\r\n$${this.name.length}\r\n${this.name}\r\n`
+    let text = `*${1 + this.#first.length + this.#rest.length}\r\n$${this.name.length}\r\n${this.name}\r\n`
     let size = text.length
-    for (const arg of this.args) {
-      if (typeof arg === "string") {
-        const length = Buffer.byteLength(arg)
-        const head = `$${length}\r\n`
-        text += head + arg + "\r\n"
-        size += head.length + length + 2
-      } else if (Buffer.isBuffer(arg)) {
+    const add = (arg: string) => {
+      const length = Buffer.byteLength(arg)
+      const head = `$${length}\r\n`
+      text += head + arg + "\r\n"
+      size += head.length + length + 2
+    }
+    const end = (piece: string, bytes: number) => {
+      pieces.push(piece)
+      sizes.push(bytes)
+      total += bytes
+    }
+    const addBytes = (bytes: Uint8Array) => {
+      pieces.push(bytes)
+      sizes.push(bytes.length)
+      total += bytes.length
+      text = "\r\n"
+      size = 2
+    }
+    for (const arg of this.#first) add(arg)
+    for (const arg of this.#rest) {
+      if (typeof arg === "string") add(arg)
+      else if (arg instanceof Uint8Array) {
         const head = `$${arg.length}\r\n`
-        pieces.push(text + head, arg)
-        sizes.push(size + head.length, arg.length)
-        total += size + head.length + arg.length
-        text = "\r\n"
-        size = 2
+        end(text + head, size + head.length)
+        addBytes(arg)
+      } else {
+        const head = `$${arg.head.length + arg.body.length}\r\n`
+        if (size === text.length) end(text + head + arg.head, size + head.length + arg.head.length)
+        else {
+          end(text + head, size + head.length)
+          end(arg.head, arg.head.length)
+        }
+        addBytes(arg.body)
       }
     }
-    pieces.push(text)
-    sizes.push(size)
-    const result = Buffer.allocUnsafe(total + size)
+    end(text, size)
+    const result = Buffer.allocUnsafe(total)
     let offset = 0
     for (let i = 0; i < pieces.length; i++) {
       const piece = pieces[i]!
       const bytes = sizes[i]!
       if (typeof piece !== "string") result.set(piece, offset)
-      // one byte per unit: nothing but ASCII
+      // one byte per unit: ASCII, or the head of parts
       else result.write(piece, offset, bytes, bytes === piece.length ? "latin1" : "utf8")
       offset += bytes
     }

@@ -54,7 +54,7 @@ export class Copies {
       for (const waiter of asked) tell(waiter)
       if (this.waiters.length > 0 && !this.asking) this.ask()
     }
-    const wait = new BatchCommand("wait", [String(this.wanted), String(patience)])
+    const wait = new BatchCommand("wait", [], [String(this.wanted), String(patience)])
     wait.promise.then((count: unknown) => {
       if (Number(count) >= this.wanted) return over(({ resolve }) => resolve())
       const error = new Error(`only ${Number(count)} of ${this.wanted} replicas have it`)

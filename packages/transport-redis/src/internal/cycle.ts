@@ -4,6 +4,7 @@
  */
 import type { Settled, Settlement } from "@troupe/core/JobLog"
 import type { JobRecord } from "@troupe/core/JobRecord"
+import type { Arg } from "./command.ts"
 import * as Due from "./due.ts"
 import { type HandOut, headOf } from "./handOut.ts"
 import type { Keys } from "./keys.ts"
@@ -168,11 +169,9 @@ return out
 `
 )
 
-export type Arg = string | Buffer
-
 interface Group {
   readonly settlements: Array<Own>
-  readonly records: Array<Buffer>
+  readonly records: Array<Arg>
   readonly runs: Array<string>
   /** Of the last run: how many, and what they have in common. */
   count: number
@@ -247,7 +246,7 @@ const addPlain = (keys: Keys, groups: Map<string, Group>, settlement: Own, recor
   group.ttl = ttl
   group.client = record.replyTo
   group.settlements.push(settlement)
-  group.records.push(Record.encode(record))
+  group.records.push(Record.toArg(record))
 }
 
 const addOther = (keys: Keys, args: Array<Arg>, settlement: Own): void => {

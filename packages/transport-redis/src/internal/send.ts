@@ -98,15 +98,59 @@ const maxBytes = 4 * 1024 * 1024
 /** So many calls of one turn travel at once: Redis takes them while the next ones are encoded. */
 const maxCalls = 32
 
-type Answered = (answer: Answer) => void
+/** A call of `send`, and what its envelopes came to so far. */
+class Call {
+  private readonly answers: Array<Answer> = []
+  private missing: number
+  private readonly resume: (answers: Effect.Effect<ReadonlyArray<Answer>, TransportError>) => void
+
+  constructor(size: number, resume: Call["resume"]) {
+    this.missing = size
+    this.resume = resume
+  }
+
+  answer(index: number, answer: Answer): void {
+    const { answers } = this
+    answers[index] = answer
+    if (--this.missing > 0) return
+    const [only] = answers
+    // a failure of the only one is the failure of the call
+    this.resume(answers.length === 1 && typeof only === "object" ? Effect.fail(only) : Effect.succeed(answers))
+  }
+}
+
+/** Envelopes of calls, in the order of the script: the call of each, and which of its envelopes it is. */
+class Waiting {
+  private calls: Array<Call> = []
+  private indexes: Array<number> = []
+
+  add(call: Call, index: number): void {
+    this.calls.push(call)
+    this.indexes.push(index)
+  }
+
+  concat(other: Waiting): Waiting {
+    const both = new Waiting()
+    both.calls = this.calls.concat(other.calls)
+    both.indexes = this.indexes.concat(other.indexes)
+    return both
+  }
+
+  answer(answerOf: (position: number) => Answer): void {
+    const { calls, indexes } = this
+    for (let i = 0; i < calls.length; i++) calls[i]!.answer(indexes[i]!, answerOf(i))
+  }
+}
+
+const sent = (): Answer => "sent"
 
 interface Group {
   readonly level: string
   /** Nobody else can have the ids. */
   readonly fresh: boolean
   readonly ids: Array<string>
-  readonly envelopes: Array<Buffer>
-  readonly answered: Array<Answered>
+  readonly envelopes: Array<Arg>
+  readonly waiting: Waiting
 }
 
 /** What will travel together to one queue. */
@@ -116,43 +160,46 @@ class Batch {
   private bytes = 0
   private readonly plain: Array<Group> = []
   private readonly others: Array<Arg> = []
-  private readonly answered: Array<Answered> = []
+  private readonly waiting = new Waiting()
 
   get isFull(): boolean {
     return this.size >= maxBatch || this.bytes >= maxBytes || this.calls >= maxCalls
   }
 
-  add(envelope: Envelope.Envelope, fresh: boolean, bytes: Buffer, answered: Answered): void {
+  /** `size`: of the bytes. */
+  add(envelope: Envelope.Envelope, fresh: boolean, bytes: Arg, size: number, call: Call, index: number): void {
     this.size++
-    this.bytes += bytes.length
+    this.bytes += size
     if (envelope.due === undefined && envelope.key === undefined) {
       const group = this.groupOf(envelope.priority, fresh)
       group.ids.push(`:${envelope.id}`)
       group.envelopes.push(bytes)
-      group.answered.push(answered)
+      group.waiting.add(call, index)
       return
     }
     this.others.push(envelope.id, ...Due.encode(envelope), Due.keyOf(envelope), bytes)
-    this.answered.push(answered)
+    this.waiting.add(call, index)
   }
 
   private groupOf(level: string, fresh: boolean): Group {
     // hardly ever more than one
     for (const group of this.plain) if (group.level === level && group.fresh === fresh) return group
-    const group: Group = { level, fresh, ids: [], envelopes: [], answered: [] }
+    const group: Group = { level, fresh, ids: [], envelopes: [], waiting: new Waiting() }
     this.plain.push(group)
     return group
   }
 
-  encode(base: string): { readonly args: ReadonlyArray<Arg>; readonly answered: ReadonlyArray<Answered> } {
+  encode(base: string): { readonly args: ReadonlyArray<Arg>; readonly waiting: Waiting } {
     // joined as arrays: one by one, through iterators, costs more than the bytes
     let args: Array<Arg> = ["1", base, String(this.plain.length)]
-    let answered: Array<Answered> = []
-    for (const { answered: waiting, envelopes, fresh, ids, level } of this.plain) {
+    let waiting: Waiting | undefined
+    for (const group of this.plain) {
+      const { envelopes, fresh, ids, level } = group
       args = args.concat(level, fresh ? "1" : "0", String(ids.length), ids, envelopes)
-      answered = answered.concat(waiting)
+      waiting = waiting === undefined ? group.waiting : waiting.concat(group.waiting)
     }
-    return { args: args.concat(this.others), answered: answered.concat(this.answered) }
+    if (this.others.length === 0 && waiting !== undefined) return { args, waiting }
+    return { args: args.concat(this.others), waiting: waiting?.concat(this.waiting) ?? this.waiting }
   }
 }
 
@@ -175,32 +222,24 @@ export class Sender {
     generated?: Generated
   ): Effect.Effect<ReadonlyArray<Answer>, TransportError> =>
     Effect.callback<ReadonlyArray<Answer>, TransportError>((resume) => {
-      const answers: Array<Answer> = []
-      let missing = envelopes.length
+      const call = new Call(envelopes.length, resume)
       for (let i = 0; i < envelopes.length; i++) {
         const envelope = envelopes[i]!
-        this.add(envelope, generated?.has(envelope.id) === true, i === 0, (answer) => {
-          answers[i] = answer
-          if (--missing > 0) return
-          const [only] = answers
-          // a failure of the only one is the failure of the call
-          resume(
-            answers.length === 1 && typeof only === "object" ? Effect.fail(only) : Effect.succeed(answers)
-          )
-        })
+        this.add(envelope, generated?.has(envelope.id) === true, call, i)
       }
     })
 
-  private add(envelope: Envelope.Envelope, fresh: boolean, isFirst: boolean, answered: Answered): void {
-    const bytes = Due.toBytes(envelope)
-    if (bytes.length > this.limit) {
-      const description = `job "${envelope.id}" has ${bytes.length} bytes, at most ${this.limit} are allowed`
-      return answered(Errors.refused(`send to queue "${envelope.queue}"`, description))
+  private add(envelope: Envelope.Envelope, fresh: boolean, call: Call, index: number): void {
+    const bytes = Due.toArg(envelope)
+    const size = bytes instanceof Uint8Array ? bytes.length : bytes.head.length + bytes.body.length
+    if (size > this.limit) {
+      const description = `job "${envelope.id}" has ${size} bytes, at most ${this.limit} are allowed`
+      return call.answer(index, Errors.refused(`send to queue "${envelope.queue}"`, description))
     }
     let batch = this.batches.get(envelope.queue)
     if (batch === undefined) this.batches.set(envelope.queue, batch = new Batch())
-    if (isFirst) batch.calls++
-    batch.add(envelope, fresh, bytes, answered)
+    if (index === 0) batch.calls++
+    batch.add(envelope, fresh, bytes, size, call, index)
     if (batch.isFull) this.flush(envelope.queue, batch)
     else this.arm()
   }
@@ -216,7 +255,7 @@ export class Sender {
 
   private flush(queue: string, batch: Batch): void {
     this.batches.delete(queue)
-    const { answered, args } = batch.encode(this.keys.queue(queue))
+    const { args, waiting } = batch.encode(this.keys.queue(queue))
     this.link.request({
       operation: `send to queue "${queue}"`,
       queue,
@@ -227,16 +266,11 @@ export class Sender {
       accepts: true,
       onReply: (reply) => {
         const duplicates = reply as ReadonlyArray<number>
-        if (duplicates.length === 0) {
-          for (const one of answered) one("sent")
-          return
-        }
+        if (duplicates.length === 0) return waiting.answer(sent)
         const positions = new Set(duplicates)
-        answered.forEach((one, index) => one(positions.has(index + 1) ? "duplicate" : "sent"))
+        waiting.answer((position) => positions.has(position + 1) ? "duplicate" : "sent")
       },
-      onError: (error) => {
-        for (const one of answered) one(error)
-      }
+      onError: (error) => waiting.answer(() => error)
     })
   }
 }

@@ -142,8 +142,8 @@ export class Wire {
     sent.sentAt = this.owner.now()
     this.inFlight.add(sent)
     const built = script === undefined
-      ? new BatchCommand(command, args)
-      : new BatchCommand(sent.full ? "eval" : "evalsha", [sent.full ? script.source : script.sha, args])
+      ? new BatchCommand(command, [], args)
+      : new BatchCommand(sent.full ? "eval" : "evalsha", [sent.full ? script.source : script.sha], args)
     this.redis.sendCommand(built)
     const answered = accepts === true && this.copies !== undefined
       ? Promise.all([built.promise, this.copies.made()]).then(([reply]) => reply)

@@ -59,12 +59,6 @@ type OfSchemas<Success extends Schema.Top, Error extends Schema.Top> = Job<
   Success["DecodingServices"] | Error["DecodingServices"]
 >
 
-type Decoded<Success extends Schema.Top, Error extends Schema.Top> = Effect.Effect<
-  Exit.Exit<Success["Type"], Error["Type"] | JobEnd>,
-  ResultUnreadable,
-  Success["DecodingServices"] | Error["DecodingServices"]
->
-
 const end = (record: JobRecord): JobEnd | undefined => {
   const { id, queue, task } = record
   switch (record.state) {
@@ -138,7 +132,7 @@ class Handle<Success extends Schema.Top, Error extends Schema.Top> implements Of
   }
 
   get await() {
-    return Effect.flatMap(this.awaitRecord, (record) => Effect.flatten(this.#decode(record)))
+    return Effect.flatMap(this.awaitRecord, (record) => this.#decode(record, Exit.succeed, Exit.fail))
   }
 
   awaitWithin(timeout: Duration.Input) {
@@ -161,31 +155,45 @@ class Handle<Success extends Schema.Top, Error extends Schema.Top> implements Of
   get poll() {
     return Effect.flatMap(
       this.record,
-      (record) => Option.isNone(record) ? Effect.succeedNone : Effect.map(this.#decode(record.value), Option.some)
+      (record) =>
+        Option.isNone(record)
+          ? Effect.succeedNone
+          : this.#decode(
+            record.value,
+            (value) => Exit.succeed(Option.some(Exit.succeed(value))),
+            (end) => Exit.succeed(Option.some(Exit.fail(end)))
+          )
     )
   }
 
   /** Without a generator: it would cost more than the result's own decoding. */
-  #decode(record: JobRecord): Decoded<Success, Error> {
+  #decode<A, E, B, F>(
+    record: JobRecord,
+    onSuccess: (value: Success["Type"]) => Effect.Effect<A, E>,
+    onEnd: (end: Error["Type"] | JobEnd) => Effect.Effect<B, F>
+  ): Effect.Effect<A | B, E | F | ResultUnreadable, Success["DecodingServices"] | Error["DecodingServices"]> {
     const unreadable = ({ message }: { readonly message: string }) =>
       new ResultUnreadable({ id: this.id, queue: this.queue, description: message })
     const refused = this.#signing?.verifyRecord(record)
     if (refused !== undefined) return Effect.fail(unreadable(refused))
     const ended = end(record)
-    if (ended !== undefined) return Effect.succeed(Exit.fail(ended))
-    return Effect.contextWith((context: Context.Context<never>): Decoded<Success, Error> => {
+    if (ended !== undefined) return onEnd(ended)
+    type Ended = Effect.Effect<
+      A | B,
+      E | F | ResultUnreadable,
+      Success["DecodingServices"] | Error["DecodingServices"]
+    >
+    return Effect.contextWith((context: Context.Context<never>): Ended => {
       const codec = codecOf(context, record.contentType)
       if (codec === undefined) {
         return Effect.fail(unreadable({ message: `content type "${record.contentType}" is not in Codec.Accepted` }))
       }
       const { errorSchema, successSchema } = this.#definition
+      const decode = <S extends Schema.Top>(schema: S) =>
+        Effect.mapErrorEager(Codec.compiled(codec, schema).decode(record.value), unreadable)
       return record.state === "succeeded"
-        ? Codec.compiled(codec, successSchema).decode(record.value).pipe(
-          Effect.mapBothEager({ onFailure: unreadable, onSuccess: Exit.succeed })
-        )
-        : Codec.compiled(codec, errorSchema).decode(record.value).pipe(
-          Effect.mapBothEager({ onFailure: unreadable, onSuccess: Exit.fail })
-        )
+        ? Effect.flatMapEager(decode(successSchema), onSuccess)
+        : Effect.flatMapEager(decode(errorSchema), onEnd)
     })
   }
 }

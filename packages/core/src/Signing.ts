@@ -171,6 +171,10 @@ const fromKeys = (signingId: string, keys: ReadonlyMap<string, Hmac.Key>, maxAge
   // what the signature claims, and the key to check it with
   const open = (signature: string | undefined): Opened | SignatureErrorReason => {
     if (signature === undefined) return { _tag: "Missing" }
+    // by our own first key, as a rule
+    if (signature.length === start.length + Hmac.codeLength && signature.startsWith(start)) {
+      return { _tag: "Opened", key: signingKey, code: signature.slice(start.length), valueCode: undefined }
+    }
     // one part more than allowed is enough to refuse
     const [version, keyId, code, valueCode, rest] = signature.split(".", 5)
     if (version !== format || keyId === undefined || code === undefined || rest !== undefined) return { _tag: "Wrong" }

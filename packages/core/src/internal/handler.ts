@@ -160,8 +160,13 @@ export const make = (
         // suspended: what throws fails this job only. Eager: most schemas answer at once
         Effect.runForkWith(context)(Effect.suspend(() => {
           const decoded = orElse(Codec.compiled(decodeWith, task.payloadSchema).decode(body), undecodable)
-          const handled = Effect.flatMapEager(decoded, (payload) => Effect.scoped(handler(payload, execution)))
-          return around(execution, captured(Effect.flatMap(handled, encode)), (error) => encodeError(error, encoding))
+          const handled = Effect.flatMapEager(decoded, (payload) => {
+            const run = handler(payload, execution)
+            // who has answered already acquires nothing
+            return Exit.isExit(run) ? run : Effect.scoped(run)
+          })
+          return around(execution, captured(Effect.flatMapEager(handled, encode)), (error) =>
+            encodeError(error, encoding))
         }))
     },
     encodeError

@@ -40,7 +40,7 @@ export const compute = (
 
 const encoder = new TextEncoder()
 /** Of a code in base64url. */
-const codeLength = 43
+export const codeLength = 43
 const left = new Uint8Array(codeLength)
 const right = new Uint8Array(codeLength)
 

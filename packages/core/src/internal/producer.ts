@@ -28,7 +28,7 @@ export interface Producer {
 /** Longest id, key, queue, task and priority name, in UTF-16 units: brokers limit what may be a key. */
 const maxName = 512
 
-const none: Readonly<Record<string, string>> = {}
+const none: Readonly<Record<string, string>> = Object.freeze({})
 
 const all: Generated = { has: () => true }
 

@@ -28,8 +28,6 @@ const patiently = <A, R>(subscribe: Effect.Effect<A, TransportError, R>) =>
 type Answer = Exit.Exit<JobRecord.JobRecord, JobNotFound | TransportError>
 
 interface Entry {
-  /** Of `waiting`. */
-  readonly key: string
   readonly queue: string
   readonly id: string
   /** One, as a rule. */
@@ -39,7 +37,7 @@ interface Entry {
 export interface Waiters {
   /** A stamp for a job about to be sent: tells later whether its push can have been missed. */
   readonly stamp: () => number
-  /** `stamp` is `undefined` for a job that another client sent. */
+  /** To be called when the wait begins. `stamp` is `undefined` for a job that another client sent. */
   readonly wait: (
     queue: string,
     id: string,
@@ -76,7 +74,14 @@ export const make = (options: {
 }): Waiters => {
   const { bus, log, store } = options.transport
   const fork = Effect.runForkWith(options.context)
-  const waiting = new Map<string, Entry>()
+  /** By queue and id: one text of both would cost more than the rest of a wait. */
+  const waiting = new Map<string, Map<string, Entry>>()
+  const waitingIn = (queue: string): Map<string, Entry> => {
+    let entries = waiting.get(queue)
+    if (entries === undefined) waiting.set(queue, entries = new Map())
+    return entries
+  }
+  const allWaiting = () => Array.from(waiting.values(), (entries) => [...entries.values()]).flat()
   /** The latest pushes, oldest first, with the count of sends when they came. */
   const pushes = new Map<string, { readonly record: JobRecord.JobRecord; readonly at: number }>()
   /** Open while pushes come. */
@@ -85,11 +90,12 @@ export const make = (options: {
   let clock = 0
   let reliableFrom = Number.POSITIVE_INFINITY
   let rereading = false
-  const firstReads = new Map<string, Entry>()
+  const firstReads = new Set<Entry>()
 
   /** A read may answer late: by then others may wait for the same job under an entry of their own. */
   const forget = (entry: Entry) => {
-    if (waiting.get(entry.key) === entry) waiting.delete(entry.key)
+    const entries = waiting.get(entry.queue)
+    if (entries?.get(entry.id) === entry) entries.delete(entry.id)
   }
 
   const resolve = (entry: Entry, answer: Answer) => {
@@ -101,13 +107,9 @@ export const make = (options: {
   const receive = (pushed: ReadonlyArray<JobRecord.JobRecord>) => {
     for (const record of pushed) {
       if (!options.verified(record)) continue
-      const key = keyOf(record.queue, record.id)
-      const entry = waiting.get(key)
-      if (entry !== undefined) {
-        resolve(entry, Exit.succeed(record))
-        continue
-      }
-      keep(key, record)
+      const entry = waiting.get(record.queue)?.get(record.id)
+      if (entry !== undefined) resolve(entry, Exit.succeed(record))
+      else keep(keyOf(record.queue, record.id), record)
     }
   }
   const receiveMany = ({ bytes }: Message) => receive(decodePush(() => JobRecord.manyFromBytes(bytes)))
@@ -199,47 +201,53 @@ export const make = (options: {
 
   const reread = Effect.gen(function*() {
     // no turn may pass between the last look and the mark: a new waiter would find nobody who reads for it
-    for (let idle = 0; idle < idleRounds || waiting.size > 0; idle = waiting.size > 0 ? 0 : idle + 1) {
+    for (let idle = 0, left = true; idle < idleRounds || left; idle = left ? 0 : idle + 1) {
       yield* Effect.sleep(rereadEvery)
       yield* Effect.catchCause(
-        read(waiting.values()),
+        read(allWaiting()),
         (cause) => Effect.logError("The transport failed to read results, trying again", cause)
       )
+      left = false
+      for (const [queue, entries] of waiting) {
+        if (entries.size > 0) left = true
+        else waiting.delete(queue)
+      }
     }
     rereading = false
     yield* unsubscribe
   })
 
   const readFirst = Effect.suspend(() => {
-    const entries = [...firstReads.values()]
+    const entries = [...firstReads]
     firstReads.clear()
     return read(entries)
   })
 
   const register = (queue: string, id: string, stamp: number | undefined) =>
     Effect.callback<JobRecord.JobRecord, JobNotFound | TransportError>((resume) => {
-      const key = keyOf(queue, id)
-      const pushed = pushes.get(key)
+      const pushed = pushes.size === 0 ? undefined : pushes.get(keyOf(queue, id))
       // an older push is the record of an earlier job with this id
       if (pushed !== undefined && stamp !== undefined && pushed.at > stamp) {
         return resume(Exit.succeed(pushed.record))
       }
-      const entry = waiting.get(key) ?? { key, queue, id, resumes: [] }
-      waiting.set(key, entry)
-      entry.resumes.push(resume)
+      const entries = waitingIn(queue)
+      let entry = entries.get(id)
+      if (entry === undefined) entries.set(id, entry = { queue, id, resumes: [resume] })
+      else entry.resumes.push(resume)
+      const mine = entry
       if (stamp === undefined || stamp < reliableFrom) {
         // all first reads of one turn travel together
         if (firstReads.size === 0) fork(Effect.andThen(Effect.yieldNow, readFirst))
-        firstReads.set(key, entry)
+        firstReads.add(mine)
       }
       if (!rereading) {
         rereading = true
         fork(Effect.forkIn(reread, options.scope, { startImmediately: true }))
       }
       return Effect.sync(() => {
-        const index = entry.resumes.indexOf(resume)
-        if (index >= 0) entry.resumes.splice(index, 1)
-        if (entry.resumes.length === 0) forget(entry)
+        const index = mine.resumes.indexOf(resume)
+        if (index >= 0) mine.resumes.splice(index, 1)
+        if (mine.resumes.length === 0) forget(mine)
       })
     })
 
@@ -254,10 +262,8 @@ export const make = (options: {
           )
         )
         // a retry that never happens would cost as much as the rest of the wait
-        : Effect.suspend(() =>
-          subscription !== undefined
-            ? register(queue, id, stamp)
-            : Effect.andThen(patiently(ensureSubscribed), register(queue, id, stamp))
-        )
+        : subscription !== undefined
+        ? register(queue, id, stamp)
+        : Effect.andThen(patiently(ensureSubscribed), register(queue, id, stamp))
   }
 }

@@ -14,7 +14,7 @@ const nothing = new Uint8Array(0)
 /** A time to live that Redis takes: whole and at least 1. */
 export const milliseconds = (duration: number): number => Math.min(2 ** 42, Math.max(1, Math.ceil(duration)))
 
-export const encode = (record: JobRecord.JobRecord): Buffer => Bytes.view(JobRecord.toBytes(record))
+const encode = (record: JobRecord.JobRecord): Buffer => Bytes.view(JobRecord.toBytes(record))
 
 /** The same, for a batch: copied only once where that is possible. */
 export const toArg = (record: JobRecord.JobRecord): Arg => JobRecord.toParts(record) ?? encode(record)

@@ -20,11 +20,17 @@ export const run = (options: {
   const { clock, idleTimeout } = settings
   const interval = idleTimeout / 3
 
+  const lose = (lost: ReadonlyArray<Held>) => {
+    // those that wait go first: a slot that becomes free must not go to one of them
+    for (const one of lost) if (one.state === "buffered") onLost(one)
+    for (const one of lost) if (one.state !== "gone") onLost(one)
+  }
+
   let checkedAt = monotonic(clock)
   /** Our own count: what was not confirmed for a lease may be with somebody else by now. */
   const dropExpired = () => {
     checkedAt = monotonic(clock)
-    for (const one of held) if (checkedAt - one.confirmedAt >= idleTimeout) onLost(one)
+    lose([...held].filter((one) => checkedAt - one.confirmedAt >= idleTimeout))
   }
 
   /** One line per outage. A heartbeat without an answer in time counts as a failure, too. */
@@ -58,10 +64,12 @@ export const run = (options: {
     if (settings.debug) {
       yield* Effect.logDebug("Leases renewed", { queue, renewed: ours.size, lost: sent.length - ours.size })
     }
+    const lost: Array<Held> = []
     for (const one of sent) {
       if (ours.has(one.delivery)) one.confirmedAt = sentAt
-      else onLost(one)
+      else lost.push(one)
     }
+    lose(lost)
   })
 
   const beats = Effect.gen(function*() {

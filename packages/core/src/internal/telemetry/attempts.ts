@@ -13,7 +13,6 @@ import { cronHeader, fromHeaders } from "../cronHeader.ts"
 import type { Held } from "../worker/held.ts"
 import type { Outcome } from "../worker/outcome.ts"
 import type { RegisteredTask, Settings } from "../worker/settings.ts"
-import { RootJob } from "./currentJob.ts"
 import * as ErrorType from "./errorType.ts"
 import { metrics } from "./metrics.ts"
 import * as Names from "./names.ts"
@@ -122,20 +121,12 @@ export const make = (settings: Settings, queue: string, tasks: ReadonlyMap<strin
         ofTask.active(1)
         ofTask.wait(wait / 1_000)
         if (headers[cronHeader] !== undefined) noteLateness(delivery)
-        const own = {
-          [Names.logAnnotations.jobId]: id,
-          [Names.logAnnotations.task]: tag,
-          [Names.logAnnotations.attempt]: attempt
-        }
+        const own = Names.annotationsOf(id, tag, attempt)
         // an overlay: the services below it are not copied
         const annotated = Context.add(base, References.CurrentLogAnnotations, isAnnotated ? { ...outer, ...own } : own)
         if (spans === undefined) return annotated
         one.span = spans.begin(one, wait)
-        return Context.add(
-          Context.add(annotated, RootJob, ProcessSpan.rootOf(delivery.envelope)),
-          Tracer.ParentSpan,
-          one.span
-        ) as Context.Context<never>
+        return Context.add(annotated, Tracer.ParentSpan, one.span) as Context.Context<never>
       }
     },
     succeeded: (one) => {

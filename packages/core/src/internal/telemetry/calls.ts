@@ -5,6 +5,7 @@ import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import type * as Fiber from "effect/Fiber"
 import * as Result from "effect/Result"
 import * as Tracer from "effect/Tracer"
 import type { NewJob } from "../../EnqueueOptions.ts"
@@ -14,7 +15,7 @@ import { metrics } from "./metrics.ts"
 import * as Names from "./names.ts"
 import * as Recorder from "./recorder.ts"
 import * as Series from "./series.ts"
-import { type Attributes, ofFiber, propagating, type Tracing } from "./tracing.ts"
+import { ofCallers, propagating, type Tracing } from "./tracing.ts"
 
 interface Counts {
   readonly succeeded: (value: number) => void
@@ -25,7 +26,10 @@ interface Counts {
 type Outcomes = ReadonlyArray<Result.Result<Enqueued, unknown>>
 
 export interface Calls {
-  readonly attributesOf: (operation: "send" | "create" | "cancel", queue: string | undefined) => Attributes
+  readonly transport: string
+  /** `undefined` if nobody listens. */
+  readonly tracingOf: (caller: Fiber.Fiber<unknown, unknown>) => Tracing | undefined
+  readonly attributesOf: (operation: "send" | "cancel", queue: string | undefined) => Names.Attributes
   readonly sentOne: (job: NewJob, startedAt: bigint, exit: Exit.Exit<unknown, unknown>) => void
   readonly sentMany: (jobs: ReadonlyArray<NewJob>, startedAt: bigint, exit: Exit.Exit<Outcomes, unknown>) => void
   /** What only the broker's answer says. */
@@ -42,7 +46,7 @@ const causeType = (exit: Exit.Failure<unknown, unknown>) => ErrorType.ofCall(exi
 export const make = (context: Context.Context<never>, transport: string) => {
   const clock = Context.get(context, Clock.Clock)
   const recorder = Recorder.of(context)
-  const ownTracer = Context.getOrUndefined(context, Tracer.Tracer)
+  const tracingOf = ofCallers(context)
 
   const durations = (operation: string) => {
     const labels = { ...Series.labelsOf(transport), [Names.attributes.operationName]: operation }
@@ -88,8 +92,10 @@ export const make = (context: Context.Context<never>, transport: string) => {
   }
 
   const calls: Calls = {
+    transport,
+    tracingOf,
     attributesOf: (operation, queue) => {
-      const attributes: Attributes = {
+      const attributes: Names.Attributes = {
         [Names.attributes.system]: Names.system,
         [Names.attributes.transport]: transport,
         [Names.attributes.operationName]: Names.operations[operation],
@@ -124,7 +130,7 @@ export const make = (context: Context.Context<never>, transport: string) => {
     cancel: (queue, id, call) =>
       Effect.withFiber((fiber) => {
         const startedAt = clock.monotonicTimeNanosUnsafe()
-        const tracing = ofFiber(fiber, ownTracer)
+        const tracing = tracingOf(fiber)
         if (tracing === undefined) {
           return Effect.onExitPrimitive(call, (exit) => {
             cancelling(queue, startedAt, exit)

@@ -16,10 +16,10 @@ import type { Settings } from "../worker/settings.ts"
 import * as ErrorType from "./errorType.ts"
 import * as Names from "./names.ts"
 import * as Traceparent from "./traceparent.ts"
-import { type Attributes, propagating, type Tracing } from "./tracing.ts"
+import { propagating, type Tracing } from "./tracing.ts"
 
 /** The job that nobody's handler enqueued. */
-export const rootOf = ({ headers, id }: Envelope): string => headers[Names.headers.root] ?? id
+const rootOf = ({ headers, id }: Envelope): string => headers[Names.headers.root] ?? id
 
 const triggerOf = ({ attempt, headers }: Envelope): string =>
   attempt > 1
@@ -31,11 +31,6 @@ const triggerOf = ({ attempt, headers }: Envelope): string =>
     : headers[Names.headers.root] !== undefined
     ? "child"
     : "api"
-
-const link = (span: Tracer.AnySpan, what: "creation" | "previous_attempt"): Tracer.SpanLink => ({
-  span,
-  attributes: { [Names.attributes.link]: what }
-})
 
 /** A failure that is no error of the handler's. */
 const failure = (type: string, message: string) => Exit.fail(Object.assign(new Error(message), { name: type }))
@@ -53,28 +48,29 @@ export const make = (settings: Settings, tracing: Tracing, queue: string) => {
   const hasKey = Context.get(settings.context, KeyAttribute)
   const ambient = propagating(Context.getOrUndefined(settings.context, Tracer.ParentSpan))
   const name = `${Names.operations.process} ${queue}`
-  const common: Attributes = {
-    [Names.attributes.system]: Names.system,
-    [Names.attributes.transport]: settings.transport.name,
-    [Names.attributes.queue]: queue,
-    [Names.attributes.operationName]: Names.operations.process,
-    [Names.attributes.operationType]: Names.operationTypes.process
-  }
+  const transport = settings.transport.name
 
   /** A worker that a test runs inside a span. One that has ended, as that of a start, is none. */
   const above = () => ambient?._tag === "Span" && ambient.status._tag === "Ended" ? undefined : ambient
 
-  const attributesOf = ({ deliveries, envelope }: Delivery): Attributes => {
+  const attributesOf = (
+    { deliveries, envelope }: Delivery,
+    maxAttempts: number,
+    waitMillis: number
+  ): Names.Attributes => {
     const { attempt, headers, id, key, task } = envelope
-    const attributes: Attributes = {
-      ...common,
-      [Names.attributes.task]: task,
-      [Names.attributes.jobId]: id,
-      [Names.attributes.rootJobId]: rootOf(envelope),
-      [Names.attributes.attempt]: attempt,
-      [Names.attributes.trigger]: triggerOf(envelope),
-      [Names.attributes.redelivered]: deliveries > 1
-    }
+    const attributes = Names.processAttributes({
+      transport,
+      queue,
+      task,
+      jobId: id,
+      rootJobId: rootOf(envelope),
+      attempt,
+      maxAttempts,
+      waitMillis,
+      trigger: triggerOf(envelope),
+      redelivered: deliveries > 1
+    })
     if (hasKey && key !== undefined) attributes[Names.attributes.key] = key
     if (headers[cronHeader] !== undefined) {
       const ticket = fromHeaders(headers)
@@ -83,13 +79,13 @@ export const make = (settings: Settings, tracing: Tracing, queue: string) => {
     return attributes
   }
 
-  const begin = ({ envelope }: Delivery, attributes: Attributes): Tracer.Span => {
+  const begin = ({ envelope }: Delivery, attributes: Names.Attributes): Tracer.Span => {
     const { attempt, headers, prevTraceparent } = envelope
     const creation = Traceparent.read(headers[Names.headers.traceparent], headers[Names.headers.tracestate])
     const previous = attempt > 1 ? Traceparent.read(prevTraceparent, undefined) : undefined
     const links: Array<Tracer.SpanLink> = []
-    if (creation !== undefined) links.push(link(creation, "creation"))
-    if (previous !== undefined) links.push(link(previous, "previous_attempt"))
+    if (creation !== undefined) links.push({ span: creation, attributes: Names.creationLink })
+    if (previous !== undefined) links.push({ span: previous, attributes: Names.previousLink })
     // siblings: a retry has the parent of the first attempt
     const parent = above() ?? (headers[Names.headers.trace] === undefined ? creation : undefined)
     return tracing.begin({ name, kind: "consumer", parent, links, attributes })
@@ -106,12 +102,11 @@ export const make = (settings: Settings, tracing: Tracing, queue: string) => {
   }
 
   return {
-    begin: ({ delivery, task }: Held, waitMillis: number): Tracer.Span => {
-      const attributes = attributesOf(delivery)
-      attributes[Names.attributes.maxAttempts] = delivery.envelope.maxAttempts ?? task.policy.maxAttempts
-      attributes[Names.attributes.waitMillis] = waitMillis
-      return begin(delivery, attributes)
-    },
+    begin: ({ delivery, task }: Held, waitMillis: number): Tracer.Span =>
+      begin(
+        delivery,
+        attributesOf(delivery, delivery.envelope.maxAttempts ?? task.policy.maxAttempts, waitMillis)
+      ),
     end,
     interrupted: (span: Tracer.Span, outcome: "cancelled" | "released" | "lease_lost") => {
       if (outcome !== "lease_lost" || !span.sampled) {
@@ -151,7 +146,12 @@ export const make = (settings: Settings, tracing: Tracing, queue: string) => {
       const trusted = isForeign
         ? { ...delivery, envelope: { ...envelope, headers: {}, prevTraceparent: undefined } }
         : delivery
-      const span = begin(trusted, attributesOf(trusted))
+      const { [Names.attributes.maxAttempts]: _, [Names.attributes.waitMillis]: __, ...attributes } = attributesOf(
+        trusted,
+        0,
+        0
+      )
+      const span = begin(trusted, attributes)
       if (state !== "failed" || !span.sampled) return end(span, state, Exit.void)
       const type = ErrorType.ofRefusal(reason)
       span.attribute(Names.attributes.errorType, type)

@@ -2,7 +2,7 @@
  * What a client says of the calls of its broker: metrics, `send`, `create` and `cancel` spans, and the headers by which
  * a trace travels with a job.
  */
-import type { NonEmptyReadonlyArray } from "effect/Array"
+import * as Arr from "effect/Array"
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as DateTime from "effect/DateTime"
@@ -12,16 +12,15 @@ import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
-import * as Tracer from "effect/Tracer"
+import type * as Tracer from "effect/Tracer"
 import type { NewJob } from "../../EnqueueOptions.ts"
-import { TracePolicy } from "../../Telemetry.ts"
+import { StartAttributes, TracePolicy } from "../../Telemetry.ts"
 import { cronHeader } from "../cronHeader.ts"
 import type { Producer } from "../producer.ts"
 import type { Calls } from "./calls.ts"
-import { RootJob } from "./currentJob.ts"
 import * as Names from "./names.ts"
 import * as Traceparent from "./traceparent.ts"
-import { type Attributes, ofFiber, propagating, type Tracing } from "./tracing.ts"
+import { propagating, type Tracing } from "./tracing.ts"
 
 /** Delays (ms) from which on a job is no part of what enqueued it. */
 const longDelay = 60_000
@@ -48,29 +47,42 @@ const externalOf = (span: Tracer.AnySpan | undefined): Tracer.AnySpan | undefine
   return undefined
 }
 
-const none: Readonly<Record<string, string>> = {}
+/** The job at the root of the one whose handler this is: its span is above, and knows. */
+const rootOf = (ambient: Tracer.AnySpan | undefined): string | undefined => {
+  for (let one = ambient; one?._tag === "Span"; one = Option.getOrUndefined(one.parent)) {
+    const root = Context.get(one.annotations, StartAttributes)[Names.attributes.rootJobId]
+    if (typeof root === "string") return root
+  }
+  return undefined
+}
 
-/** The job with the trace of its creation. A `traceparent` that the caller gave stands. */
-const carrying = (job: NewJob, span: Tracer.AnySpan, isLink: boolean, root: string | undefined): NewJob => {
-  const given = job.headers ?? none
-  const headers: Record<string, string> = { ...given }
-  if (given[Names.headers.traceparent] === undefined) {
-    const traceparent = Traceparent.write(span)
-    if (traceparent !== undefined) {
-      const tracestate = Traceparent.stateOf(span)
-      headers[Names.headers.traceparent] = traceparent
-      if (tracestate !== undefined) headers[Names.headers.tracestate] = tracestate
-    }
+type Headers = Readonly<Record<string, string>>
+
+/** What says where a job was created. */
+const headersOf = (span: Tracer.AnySpan, isLink: boolean, root: string | undefined): Headers => {
+  const headers: Record<string, string> = {}
+  const traceparent = Traceparent.write(span)
+  if (traceparent !== undefined) {
+    headers[Names.headers.traceparent] = traceparent
+    const tracestate = Traceparent.stateOf(span)
+    if (tracestate !== undefined) headers[Names.headers.tracestate] = tracestate
   }
   if (isLink) headers[Names.headers.trace] = "link"
   if (root !== undefined) headers[Names.headers.root] = root
-  return { ...job, headers }
+  return headers
+}
+
+/** A `traceparent` that the caller gave stands, and the state with it. */
+const carrying = (job: NewJob, own: Headers): NewJob => {
+  if (job.headers === undefined) return { ...job, headers: own }
+  if (job.headers[Names.headers.traceparent] === undefined) return { ...job, headers: { ...job.headers, ...own } }
+  const { [Names.headers.traceparent]: _, [Names.headers.tracestate]: __, ...others } = own
+  return { ...job, headers: { ...job.headers, ...others } }
 }
 
 export const around = (producer: Producer, context: Context.Context<never>, calls: Calls): Producer => {
   const clock = Context.get(context, Clock.Clock)
   const policy = Context.get(context, TracePolicy)
-  const ownTracer = Context.getOrUndefined(context, Tracer.Tracer)
 
   const isLink = (job: NewJob, delay: number, batch: number): boolean => {
     const wanted = job.trace ?? policy
@@ -82,13 +94,11 @@ export const around = (producer: Producer, context: Context.Context<never>, call
     const external = externalOf(fiber.cache.span)
     return external === undefined
       ? job
-      : carrying(job, external, isLink(job, delayOf(job, clock), 1), undefined)
+      : carrying(job, headersOf(external, isLink(job, delayOf(job, clock), 1), undefined))
   }
 
-  const attributesOf = (job: NewJob, operation: "send" | "create", delay: number): Attributes => {
-    const attributes = calls.attributesOf(operation, job.queue)
-    attributes[Names.attributes.task] = job.task
-    attributes[Names.attributes.bodySize] = job.body.length
+  const attributesOf = (job: NewJob, operation: "send" | "create", delay: number): Names.Attributes => {
+    const attributes = Names.sendAttributes(operation, calls.transport, job.queue, job.task, job.body.length)
     if (job.id !== undefined) attributes[Names.attributes.jobId] = job.id
     if (delay > 0) attributes[Names.attributes.delayMillis] = delay
     return attributes
@@ -97,7 +107,7 @@ export const around = (producer: Producer, context: Context.Context<never>, call
   const sendOne: Producer["sendOne"] = (job) =>
     Effect.withFiber((fiber) => {
       const startedAt = clock.monotonicTimeNanosUnsafe()
-      const tracing = ofFiber(fiber, ownTracer)
+      const tracing = calls.tracingOf(fiber)
       if (tracing === undefined) {
         return Effect.onExitPrimitive(producer.sendOne(passOn(job, fiber)), (exit) => {
           calls.sentOne(job, startedAt, exit)
@@ -105,15 +115,15 @@ export const around = (producer: Producer, context: Context.Context<never>, call
         })
       }
       const delay = delayOf(job, clock)
+      const ambient = propagating(fiber.cache.span)
       const span = tracing.begin({
         name: `${Names.operations.send} ${job.queue}`,
         kind: "producer",
-        parent: propagating(fiber.cache.span),
+        parent: ambient,
         links: [],
         attributes: attributesOf(job, "send", delay)
       })
-      const root = Context.get(fiber.context, RootJob)
-      const sent = producer.sendOne(carrying(job, span, isLink(job, delay, 1), root))
+      const sent = producer.sendOne(carrying(job, headersOf(span, isLink(job, delay, 1), rootOf(ambient))))
       return Effect.onExitPrimitive(calls.within(span, sent), (exit) => {
         calls.sentOne(job, startedAt, exit)
         if (span.sampled && Exit.isSuccess(exit)) calls.accepted(span, exit.value)
@@ -124,11 +134,12 @@ export const around = (producer: Producer, context: Context.Context<never>, call
 
   /** One span for the call, and one per job if they are few. */
   const sendTraced = (
-    jobs: NonEmptyReadonlyArray<NewJob>,
+    jobs: Arr.NonEmptyReadonlyArray<NewJob>,
     fiber: Fiber.Fiber<unknown, unknown>,
     tracing: Tracing,
     startedAt: bigint
   ): ReturnType<Producer["send"]> => {
+    const ambient = propagating(fiber.cache.span)
     const [{ queue }] = jobs
     const isOneQueue = jobs.every((job) => job.queue === queue)
     const attributes = calls.attributesOf("send", isOneQueue ? queue : undefined)
@@ -136,27 +147,29 @@ export const around = (producer: Producer, context: Context.Context<never>, call
     const span = tracing.begin({
       name: isOneQueue ? `${Names.operations.send} ${queue}` : Names.operations.send,
       kind: "client",
-      parent: propagating(fiber.cache.span),
+      parent: ambient,
       links: [],
       attributes
     })
-    const isSmall = jobs.length <= largeBatch && span.sampled
-    const root = Context.get(fiber.context, RootJob)
+    const root = rootOf(ambient)
     const creations: Array<Tracer.Span> = []
     const create = (job: NewJob): NewJob => {
       const delay = delayOf(job, clock)
-      const creation = !isSmall ? span : tracing.begin({
+      const creation = tracing.begin({
         name: `${Names.operations.create} ${job.queue}`,
         kind: "producer",
         parent: span,
         links: [],
         attributes: attributesOf(job, "create", delay)
       })
-      if (isSmall) creations.push(creation)
-      return carrying(job, creation, isLink(job, delay, jobs.length), root)
+      creations.push(creation)
+      return carrying(job, headersOf(creation, isLink(job, delay, jobs.length), root))
     }
-    const [first, ...others] = jobs
-    const sent = producer.send([create(first), ...others.map(create)])
+    // the same for all of them, but for the few that say something else
+    const kept = headersOf(span, false, root)
+    const linked = headersOf(span, true, root)
+    const share = (job: NewJob): NewJob => carrying(job, isLink(job, delayOf(job, clock), jobs.length) ? linked : kept)
+    const sent = producer.send(Arr.map(jobs, jobs.length <= largeBatch && span.sampled ? create : share))
     return Effect.onExitPrimitive(calls.within(span, sent), (exit) => {
       calls.sentMany(jobs, startedAt, exit)
       creations.forEach((creation, index) => {
@@ -178,12 +191,9 @@ export const around = (producer: Producer, context: Context.Context<never>, call
     send: (jobs) =>
       Effect.withFiber((fiber) => {
         const startedAt = clock.monotonicTimeNanosUnsafe()
-        const tracing = ofFiber(fiber, ownTracer)
+        const tracing = calls.tracingOf(fiber)
         if (tracing !== undefined) return sendTraced(jobs, fiber, tracing, startedAt)
-        const [first, ...others] = jobs
-        const passed: NonEmptyReadonlyArray<NewJob> = externalOf(fiber.cache.span) === undefined
-          ? jobs
-          : [passOn(first, fiber), ...others.map((job) => passOn(job, fiber))]
+        const passed = externalOf(fiber.cache.span) === undefined ? jobs : Arr.map(jobs, (job) => passOn(job, fiber))
         return Effect.onExitPrimitive(producer.send(passed), (exit) => {
           calls.sentMany(jobs, startedAt, exit)
           return undefined

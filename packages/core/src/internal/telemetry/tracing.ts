@@ -10,9 +10,7 @@ import * as Option from "effect/Option"
 import * as References from "effect/References"
 import * as Tracer from "effect/Tracer"
 import { StartAttributes } from "../../Telemetry.ts"
-import { attributes as names } from "./names.ts"
-
-export type Attributes = Record<string, string | number | boolean>
+import { type Attributes, attributes as names } from "./names.ts"
 
 export interface SpanOptions {
   readonly name: string
@@ -33,36 +31,51 @@ const setAll = (span: Tracer.Span, attributes: Readonly<Record<string, unknown>>
   for (const name in attributes) span.attribute(name, attributes[name])
 }
 
-const make = (context: Context.Context<never>, tracer: Tracer.Tracer): Tracing => {
-  const clock = Context.get(context, Clock.Clock)
-  const isTimed = Context.get(context, References.TracerTimingEnabled)
-  const own = Context.get(context, References.TracerSpanAnnotations)
-  const links = Context.get(context, References.TracerSpanLinks)
-  const level = Context.get(context, Tracer.CurrentTraceLevel)
-  const isWanted = !LogLevel.isGreaterThan(Context.get(context, Tracer.MinimumTraceLevel), level)
-  const now = () => isTimed ? clock.currentTimeNanosUnsafe() : 0n
-  return {
-    begin: (options) => {
-      const { attributes, kind, name, parent } = options
-      const span = tracer.span({
-        name,
-        kind,
-        parent: parent === undefined ? Option.none() : Option.some(parent),
-        annotations: Context.add(Context.empty(), StartAttributes, attributes),
-        links: links.length === 0 ? options.links : [...links, ...options.links],
-        startTime: now(),
-        // a call may have surroundings that only the tracer knows, such as the request of an instrumented server
-        root: parent === undefined && kind === "consumer",
-        sampled: isWanted && parent?.sampled !== false
-      })
-      if (span.sampled) {
-        setAll(span, own)
-        if (!span.attributes.has(names.system)) setAll(span, attributes)
-      }
-      return span
-    },
-    now,
-    end: (span, exit) => span.end(now(), exit)
+// a class: a client makes one per call, and closures would cost more than the spans
+class ContextTracing implements Tracing {
+  readonly #tracer: Tracer.Tracer
+  readonly #clock: Clock.Clock
+  readonly #isTimed: boolean
+  readonly #own: Readonly<Record<string, unknown>>
+  readonly #links: ReadonlyArray<Tracer.SpanLink>
+  readonly #isWanted: boolean
+
+  constructor(context: Context.Context<never>, tracer: Tracer.Tracer) {
+    this.#tracer = tracer
+    this.#clock = Context.get(context, Clock.Clock)
+    this.#isTimed = Context.get(context, References.TracerTimingEnabled)
+    this.#own = Context.get(context, References.TracerSpanAnnotations)
+    this.#links = Context.get(context, References.TracerSpanLinks)
+    const least = Context.get(context, Tracer.MinimumTraceLevel)
+    this.#isWanted = least === "All" || !LogLevel.isGreaterThan(least, Context.get(context, Tracer.CurrentTraceLevel))
+  }
+
+  begin({ attributes, kind, links, name, parent }: SpanOptions): Tracer.Span {
+    const span = this.#tracer.span({
+      name,
+      kind,
+      parent: parent === undefined ? Option.none() : Option.some(parent),
+      annotations: Context.add(Context.empty(), StartAttributes, attributes),
+      links: this.#links.length === 0 ? links : [...this.#links, ...links],
+      startTime: this.now(),
+      // a call may have surroundings that only the tracer knows, such as the request of an instrumented server
+      root: parent === undefined && kind === "consumer",
+      sampled: this.#isWanted && parent?.sampled !== false
+    })
+    if (span.sampled) {
+      setAll(span, this.#own)
+      if (!span.attributes.has(names.system)) setAll(span, attributes)
+    }
+    return span
+  }
+
+  now(): bigint {
+    return this.#isTimed ? this.#clock.currentTimeNanosUnsafe() : 0n
+  }
+
+  end(span: Tracer.Span, exit: Exit.Exit<unknown, unknown>): void {
+    // nobody sees when one ends that is not sampled, and the time is dear
+    span.end(span.sampled ? this.now() : 0n, exit)
   }
 }
 
@@ -73,16 +86,23 @@ const listens = (tracer: Tracer.Tracer | undefined): tracer is Tracer.Tracer =>
 /** Of a worker. `undefined` if nobody listens. */
 export const ofContext = (context: Context.Context<never>): Tracing | undefined => {
   const tracer = Context.getOrUndefined(context, Tracer.Tracer)
-  return listens(tracer) && Context.get(context, References.TracerEnabled) ? make(context, tracer) : undefined
+  return listens(tracer) && Context.get(context, References.TracerEnabled)
+    ? new ContextTracing(context, tracer)
+    : undefined
 }
 
-/** Of a call: the caller's tracer, or else that of the client. `undefined` if nobody listens. */
-export const ofFiber = (
-  { cache, context }: Fiber.Fiber<unknown, unknown>,
-  fallback: Tracer.Tracer | undefined
-): Tracing | undefined => {
-  const tracer = cache.tracer ?? fallback
-  return listens(tracer) && cache.tracerEnabled ? make(context, tracer) : undefined
+/** Of calls: the caller's tracer, or else that of the client. `undefined` if nobody listens. */
+export const ofCallers = (own: Context.Context<never>) => {
+  const fallback = Context.getOrUndefined(own, Tracer.Tracer)
+  // most calls come from the caller of the call before
+  let last: { readonly context: Context.Context<never>; readonly tracing: Tracing } | undefined
+  return ({ cache, context }: Fiber.Fiber<unknown, unknown>): Tracing | undefined => {
+    if (last?.context === context) return last.tracing
+    const tracer = cache.tracer ?? fallback
+    if (!listens(tracer) || !cache.tracerEnabled) return undefined
+    last = { context, tracing: new ContextTracing(context, tracer) }
+    return last.tracing
+  }
 }
 
 /** The nearest span that may have children elsewhere. */

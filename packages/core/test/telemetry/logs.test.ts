@@ -1,0 +1,64 @@
+/** What the log lines of a handler say of its job. */
+import { assert, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as Layer from "effect/Layer"
+import * as Logger from "effect/Logger"
+import * as References from "effect/References"
+import * as Schedule from "effect/Schedule"
+import * as Task from "../../src/Task.ts"
+import * as Worker from "../../src/Worker.ts"
+import { program, run } from "../fixtures/kit.ts"
+import { traced } from "../fixtures/traces.ts"
+import { pass } from "./kit.ts"
+
+const Talk = Task.make("Talk", { queue: "talk", retry: Schedule.spaced("1 second"), maxAttempts: 2 })
+
+const live = Talk.toLayer((_, { attempt }) =>
+  Effect.gen(function*() {
+    yield* Effect.log("outer")
+    yield* Effect.annotateLogs(Effect.log("inner"), "mine", 1)
+    const fiber = yield* Effect.forkChild(Effect.log("forked"))
+    yield* Fiber.join(fiber)
+    if (attempt === 1) return yield* Effect.die("again")
+  })
+)
+
+type Line = readonly [string, Readonly<Record<string, unknown>>]
+
+/** The lines of handlers, with what they are annotated with. */
+const lines = Effect.gen(function*() {
+  const seen: Array<Line> = []
+  const logger = Logger.make(({ fiber, message }) => {
+    const text = String(Array.isArray(message) ? message[0] : message)
+    if (["outer", "inner", "forked"].includes(text)) seen.push([text, fiber.getRef(References.CurrentLogAnnotations)])
+  })
+  const worker = Worker.layer({ tasks: [Talk] }).pipe(Layer.provide(live), Layer.provide(Logger.layer([logger])))
+  yield* run(worker)
+  yield* Talk.enqueue(undefined, { id: "job-1" })
+  yield* pass(3)
+  return seen
+})
+
+const expected = (attempt: number, more: object = {}): ReadonlyArray<Line> => {
+  const own = { "job.id": "job-1", "job.task": "Talk", "job.attempt": attempt, ...more }
+  return [["outer", own], ["inner", { ...own, mine: 1 }], ["forked", own]]
+}
+
+it.effect("they say id, task and attempt, in every fiber of the handler, without a tracer", () =>
+  program(Effect.gen(function*() {
+    assert.deepStrictEqual(yield* lines, [...expected(1), ...expected(2)])
+  })))
+
+it.effect("and with one", () =>
+  traced(() =>
+    program(Effect.gen(function*() {
+      assert.deepStrictEqual(yield* lines, [...expected(1), ...expected(2)])
+    }))
+  ))
+
+it.effect("beside what the worker's lines say", () =>
+  program(Effect.gen(function*() {
+    const more = { service: "shop" }
+    assert.deepStrictEqual(yield* Effect.annotateLogs(lines, more), [...expected(1, more), ...expected(2, more)])
+  })))

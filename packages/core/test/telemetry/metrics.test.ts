@@ -228,6 +228,19 @@ describe("a worker", () => {
     }))
 })
 
+describe("a scheduler", () => {
+  it.effect("measures how late it starts what it runs itself", () => {
+    const cron = CronJob.layer("inline", { cron: "* * * * *", execute: Effect.void })
+    const environment = Layer.orDie(Layer.provideMerge(cron, Layer.provideMerge(Client.layer, MemoryTransport.layer)))
+    return Effect.gen(function*() {
+      yield* pass(125)
+      const [lateness, ...others] = yield* series("cronLateness")
+      assert.deepStrictEqual([lateness?.own, others], [{}, []])
+      assert.deepInclude(lateness?.state, { count: 2, sum: 0 })
+    }).pipe(Effect.provide(environment, { local: true }), Effect.provideService(Metric.MetricRegistry, new Map()))
+  })
+})
+
 describe("a recorder of one's own", () => {
   it.effect("gets everything, each series bound once", () =>
     Effect.gen(function*() {

@@ -9,6 +9,9 @@ import type { Transport } from "../../Transport.ts"
 import type { Ticket } from "../cronHeader.ts"
 import { Skipped } from "../handler.ts"
 import { encodeJson } from "../json.ts"
+import { metrics } from "../telemetry/metrics.ts"
+import * as Recorder from "../telemetry/recorder.ts"
+import { labelsOf } from "../telemetry/series.ts"
 import { describe } from "../worker/outcome.ts"
 import { StopNow } from "../worker/stopNow.ts"
 import type { BrokerClock } from "./brokerClock.ts"
@@ -48,7 +51,14 @@ export const make = Effect.fnUntraced(function*(options: {
   readonly gracePeriod: number
 }) {
   const { clock, id, transport } = options
-  const fork = Effect.runForkWith(yield* Effect.context<never>())
+  const context = yield* Effect.context<never>()
+  const fork = Effect.runForkWith(context)
+  // bound by the first run: most schedulers have none
+  let lateness: ((seconds: number) => void) | undefined
+  const noteLateness = (milliseconds: number) => {
+    lateness ??= Recorder.of(context).bind(metrics.cronLateness, labelsOf(transport.name))
+    lateness(Math.max(0, milliseconds) / 1_000)
+  }
   const stopNow = yield* StopNow
   const fibers = new Set<Fiber.Fiber<unknown, unknown>>()
   let isClosing = false
@@ -69,6 +79,7 @@ export const make = Effect.fnUntraced(function*(options: {
         yield* Effect.ignore(Runs.update(transport, ticket, (row) => ({ ...(row ?? Runs.fresh(ticket, now)), end })))
         return
       }
+      if (ticket.trigger === "schedule") noteLateness(now - at)
       yield* supervise({
         host: {
           transport,

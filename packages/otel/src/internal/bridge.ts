@@ -46,7 +46,10 @@ class BridgeSpan implements Current.WithContext {
   status: Tracer.SpanStatus
   private readonly tracer: Otel.Tracer
   private readonly options: Options
-  private readonly values: Otel.Attributes
+  /** Those that core gave it at the start: shared, not to be written to. */
+  private readonly start: Readonly<Record<string, unknown>>
+  /** Those that came later. */
+  private own: Otel.Attributes | undefined = undefined
   private span: Otel.Span | undefined = undefined
   private context: Otel.Context | undefined = undefined
 
@@ -59,7 +62,7 @@ class BridgeSpan implements Current.WithContext {
     this.links = options.links
     this.kind = options.kind
     this.status = { _tag: "Started", startTime: options.startTime }
-    this.values = toAttributes(Context.get(options.annotations, Telemetry.StartAttributes))
+    this.start = Context.get(options.annotations, Telemetry.StartAttributes)
   }
 
   private get begun(): Otel.Span {
@@ -68,12 +71,12 @@ class BridgeSpan implements Current.WithContext {
     const around = root
       ? Otel.ROOT_CONTEXT
       : Option.isSome(parent)
-      ? Current.contextOf(parent.value)
+      ? Current.contextUnder(parent.value)
       : Otel.context.active()
     const span = sampled || (Option.isSome(parent) && !parent.value.sampled)
       ? this.tracer.startSpan(name, {
         kind: kinds[kind],
-        attributes: this.values,
+        attributes: this.own === undefined ? toAttributes(this.start) : { ...toAttributes(this.start), ...this.own },
         links: links.map(toLink),
         startTime: toTime(startTime)!
       }, around)
@@ -109,14 +112,15 @@ class BridgeSpan implements Current.WithContext {
   }
 
   get attributes(): ReadonlyMap<string, unknown> {
-    return new AttributesView(this.values)
+    return new AttributesView(this.own === undefined ? this.start : { ...this.start, ...this.own })
   }
 
   attribute(key: string, value: unknown): void {
     if (this.status._tag === "Ended" || value === undefined) return
     if (this.span?.isRecording() === false) return
     const converted = toValue(value)
-    this.values[key] = converted
+    this.own ??= {}
+    this.own[key] = converted
     this.span?.setAttribute(key, converted)
   }
 
@@ -140,7 +144,7 @@ class BridgeSpan implements Current.WithContext {
     const failure = Outcome.failureOf(exit)
     if (failure !== undefined) {
       span.setStatus({ code: Otel.SpanStatusCode.ERROR, message: failure.message })
-      if (this.values[Outcome.errorTypeAttribute] === undefined) {
+      if ((this.own?.[Outcome.errorTypeAttribute] ?? this.start[Outcome.errorTypeAttribute]) === undefined) {
         span.setAttribute(Outcome.errorTypeAttribute, failure.type)
       }
       for (const error of failure.errors) span.recordException(error, time)

@@ -39,7 +39,11 @@ export const spanContextOf = (span: Tracer.AnySpan): Otel.SpanContext => {
   }
 }
 
-/** The context in which the children of a span begin. */
+/** The context in which one child of a span begins. A span that came with a job has no other: it is not remembered. */
+export const contextUnder = (span: Tracer.AnySpan): Otel.Context =>
+  span._tag === "ExternalSpan" ? Otel.trace.setSpanContext(Otel.ROOT_CONTEXT, spanContextOf(span)) : contextOf(span)
+
+/** The context in which a fiber with this span runs. */
 export const contextOf = (span: Tracer.AnySpan): Otel.Context => {
   if (isWithContext(span)) return span.otelContext
   const known = foreign.get(span)

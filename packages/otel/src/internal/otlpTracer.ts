@@ -51,6 +51,9 @@ const isSampled = (options: Options, traceId: string, ratio: number): boolean =>
   return options.sampled && (ratio >= 1 || parseInt(traceId.slice(-8), 16) < ratio * wholeRange)
 }
 
+const nothing: Record<string, unknown> = Object.freeze({})
+const noEvents: Array<WireEvent> = []
+
 class OtlpSpan implements Tracer.Span {
   readonly _tag = "Span"
   readonly name: string
@@ -62,8 +65,9 @@ class OtlpSpan implements Tracer.Span {
   readonly spanId: string = Hex.random(16)
   readonly sampled: boolean
   status: Tracer.SpanStatus
-  private readonly values: Record<string, unknown> = {}
-  private readonly events: Array<WireEvent> = []
+  /** Of what is not sampled nothing is written to them. */
+  private readonly values: Record<string, unknown>
+  private readonly events: Array<WireEvent>
   private readonly push: (span: WireSpan) => void
 
   constructor(options: Options, ratio: number, push: (span: WireSpan) => void) {
@@ -76,7 +80,8 @@ class OtlpSpan implements Tracer.Span {
     this.sampled = isSampled(options, this.traceId, ratio)
     this.status = { _tag: "Started", startTime: options.startTime }
     this.push = push
-    if (this.sampled) Object.assign(this.values, Context.get(options.annotations, Telemetry.StartAttributes))
+    this.values = this.sampled ? { ...Context.get(options.annotations, Telemetry.StartAttributes) } : nothing
+    this.events = this.sampled ? [] : noEvents
   }
 
   get attributes(): ReadonlyMap<string, unknown> {

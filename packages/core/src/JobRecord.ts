@@ -144,8 +144,10 @@ const checkNumbers = (self: JobRecord): void => {
  * what is wrong with the bytes. A reason that only a newer release knows reads
  * as `Defect`; the message still explains it.
  */
-export const fromBytes = (bytes: Uint8Array): JobRecord => {
-  const { body, text } = Frame.fromBytes(format, what, bytes)
+export const fromBytes = (bytes: Uint8Array): JobRecord => read(bytes)
+
+const read = (bytes: Uint8Array, range?: Frame.Range): JobRecord => {
+  const { body, text } = Frame.fromBytes(format, what, bytes, range)
   const found = usual.read(text)
   if (found !== undefined) return ofUsual(found, body)
   const header = Frame.parse(what, text)
@@ -229,7 +231,7 @@ export const join = (records: ReadonlyArray<Uint8Array>): Uint8Array => Frame.jo
 
 /** Reads `manyToBytes`. Throws an `Error` if one of the records cannot be read. */
 export const manyFromBytes = (bytes: Uint8Array): ReadonlyArray<JobRecord> =>
-  Frame.split("a list of job records", bytes).map(fromBytes)
+  Frame.split("a list of job records", bytes).map((range) => read(bytes, range))
 
 const states: Readonly<Record<TerminalState, true>> = { succeeded: true, failed: true, cancelled: true, expired: true }
 

@@ -61,13 +61,23 @@ export const parts = (format: number, header: string, body: Uint8Array): Parts =
   return { head: prefix + header, body }
 }
 
+/** Where an item of a list stands in the bytes of all. */
+export interface Range {
+  readonly start: number
+  readonly end: number
+}
+
 /** `what` names the record in errors: "an envelope". */
-export const fromBytes = (format: number, what: string, bytes: Uint8Array): Frame => {
-  if (bytes.length < prefix) throw new Error(`Not ${what}: ${bytes.length} bytes are too few`)
-  if (bytes[0] !== format) throw new Error(`Not ${what}: the first byte is ${bytes[0]}, not ${format}`)
-  const end = prefix + readUint32(bytes, 1)
-  if (end > bytes.length) throw new Error(`Not ${what}: cut off in the header, after ${bytes.length} bytes`)
-  return { text: decode(what, bytes, prefix, end), body: view(bytes, end, bytes.length) }
+export const fromBytes = (format: number, what: string, bytes: Uint8Array, range?: Range): Frame => {
+  const start = range === undefined ? 0 : range.start
+  const end = range === undefined ? bytes.length : range.end
+  const length = end - start
+  if (length < prefix) throw new Error(`Not ${what}: ${length} bytes are too few`)
+  if (bytes[start] !== format) throw new Error(`Not ${what}: the first byte is ${bytes[start]}, not ${format}`)
+  const headerStart = start + prefix
+  const headerEnd = headerStart + readUint32(bytes, start + 1)
+  if (headerEnd > end) throw new Error(`Not ${what}: cut off in the header, after ${length} bytes`)
+  return { text: decode(what, bytes, headerStart, headerEnd), body: view(bytes, headerEnd, end) }
 }
 
 const decode = (what: string, bytes: Uint8Array, start: number, end: number): string => {
@@ -106,15 +116,15 @@ export const join = (items: ReadonlyArray<Uint8Array>): Uint8Array => {
   return bytes
 }
 
-/** Views of the items of `join`. */
-export const split = (what: string, bytes: Uint8Array): ReadonlyArray<Uint8Array> => {
-  const items: Array<Uint8Array> = []
+/** The items of `join`. */
+export const split = (what: string, bytes: Uint8Array): ReadonlyArray<Range> => {
+  const items: Array<Range> = []
   let offset = 0
   while (offset < bytes.length) {
     const start = offset + 4
     const end = start > bytes.length ? start : start + readUint32(bytes, offset)
     if (end > bytes.length) throw new Error(`Not ${what}: cut off after ${bytes.length} bytes`)
-    items.push(view(bytes, start, end))
+    items.push({ start, end })
     offset = end
   }
   return items

@@ -42,9 +42,16 @@ const ours: RedisOptions & { replyMapping: "legacy" } = {
   // needs a right that 7.0 does not know
   disableClientInfo: true,
   // whoever leaves a silent or demoted peer must not hear it any more
-  disconnectTimeout: 1,
-  retryStrategy: (times) => Math.min(1_000, 25 * 2 ** Math.min(times, 6))
+  disconnectTimeout: 1
 }
+
+/** From 0 to 1. */
+export type Random = () => number
+
+/** Pauses between tries, ms: they grow to a second, and differ, since a server that comes back meets everybody at once. */
+const pauses = (random: Random): Pick<RedisOptions, "retryStrategy"> => ({
+  retryStrategy: (times) => Math.ceil(Math.min(1_000, 25 * 2 ** Math.min(times, 6)) * (1 - random() / 2))
+})
 
 const silenced = (redis: Redis): Redis => {
   // without a listener ioredis prints errors: the link reports what matters
@@ -59,9 +66,10 @@ export const hasSentinels = (target: Followed): boolean =>
   (target._tag === "Client" ? target.client.options : target.options).sentinels != null
 
 /** `follows`: it also listens to the Sentinels, and leaves at once when they name another master. */
-export const open = (target: Followed, name: string, follows = false): Redis => {
+export const open = (target: Followed, name: string, random: Random, follows = false): Redis => {
   const options: RedisOptions & { replyMapping: "legacy" } = {
     ...ours,
+    ...pauses(random),
     connectionName: `troupe-${name}`,
     failoverDetector: follows && hasSentinels(target),
     // ms until it listens again to a Sentinel that was away
@@ -73,8 +81,10 @@ export const open = (target: Followed, name: string, follows = false): Redis => 
 }
 
 /** To one server of a cluster. */
-export const openAt = ({ host, port }: Address, options: RedisOptions, name: string): Redis =>
-  silenced(new Redis({ ...defaults, ...options, ...ours, connectionName: `troupe-${name}`, host, port }))
+export const openAt = ({ host, port }: Address, options: RedisOptions, name: string, random: Random): Redis =>
+  silenced(
+    new Redis({ ...defaults, ...options, ...ours, ...pauses(random), connectionName: `troupe-${name}`, host, port })
+  )
 
 /** A connection that goes where it should each time that it is opened. */
 export interface Roaming {
@@ -84,7 +94,7 @@ export interface Roaming {
 }
 
 /** Asks for an address each time that it connects. */
-export const openRoaming = (next: () => Address, options: RedisOptions, name: string): Roaming => {
+export const openRoaming = (next: () => Address, options: RedisOptions, name: string, random: Random): Roaming => {
   let address: Address | undefined
   class RoamingConnector extends AbstractConnector {
     constructor() {
@@ -108,6 +118,7 @@ export const openRoaming = (next: () => Address, options: RedisOptions, name: st
     ...defaults,
     ...options,
     ...ours,
+    ...pauses(random),
     connectionName: `troupe-${name}`,
     Connector: RoamingConnector
   })

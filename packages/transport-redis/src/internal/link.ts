@@ -9,6 +9,7 @@ import type { TransportError } from "@troupe/core/TransportError"
 import * as Clock from "effect/Clock"
 import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import * as Random from "effect/Random"
 import type { Redis } from "ioredis"
 import * as Errors from "./errors.ts"
 import { type Owner, type Request, type Sent, Wire } from "./wire.ts"
@@ -40,11 +41,20 @@ export interface Settings {
   readonly replicas: number
   readonly context: Context.Context<never>
   readonly clock: Clock.Clock
+  /** From 0 to 1. */
+  readonly random: () => number
 }
 
 export const settings = (patience: number, replicas: number): Effect.Effect<Settings> =>
   Effect.gen(function*() {
-    return { patience, replicas, context: yield* Effect.context<never>(), clock: yield* Clock.Clock }
+    const random = yield* Random.Random
+    return {
+      patience,
+      replicas,
+      context: yield* Effect.context<never>(),
+      clock: yield* Clock.Clock,
+      random: () => random.nextDoubleUnsafe()
+    }
   })
 
 /** ms between two looks at what takes too long. */

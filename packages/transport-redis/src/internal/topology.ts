@@ -37,7 +37,7 @@ const single = Effect.fnUntraced(function*(
   target: Exclude<Target, { readonly _tag: "Cluster" }>,
   common: Settings
 ): Effect.fn.Return<Topology, TransportError, Scope> {
-  const link = yield* scoped(() => new SingleLink(Connect.open(target, "command", true), common))
+  const link = yield* scoped(() => new SingleLink(Connect.open(target, "command", common.random, true), common))
   const command = link.wire.redis
   yield* Connect.whenReady(command, "command")
   /** When the Sentinels name another master, all connections leave the old one. */
@@ -45,7 +45,7 @@ const single = Effect.fnUntraced(function*(
   if (Connect.hasSentinels(target)) command.on("close", () => followers.forEach(leave))
   const following = (name: string) =>
     Effect.gen(function*() {
-      const redis = yield* opened(() => Connect.open(target, name), name)
+      const redis = yield* opened(() => Connect.open(target, name, common.random), name)
       followers.add(redis)
       yield* Effect.addFinalizer(() => Effect.sync(() => followers.delete(redis)))
       return redis
@@ -64,14 +64,14 @@ const cluster = Effect.fnUntraced(function*(
   common: Settings
 ): Effect.fn.Return<Topology, TransportError, Scope> {
   const start = yield* Random.nextIntBetween(0, 1_000)
-  const open = (address: Address) => Connect.openAt(address, options, "command")
+  const open = (address: Address) => Connect.openAt(address, options, "command", common.random)
   const link = yield* scoped(() => new ClusterLink({ ...common, open, seeds, natMap, start }))
   yield* Effect.raceAllFirst(link.begun().map((redis) => Connect.whenReady(redis, "command")))
   yield* link.viewed
   /** Opens a connection that leaves a server when it should be elsewhere. */
   const roaming = (name: string, next: () => Address, isRight: (address: Address) => boolean) =>
     Effect.suspend(() => {
-      const { address, redis } = Connect.openRoaming(next, options, name)
+      const { address, redis } = Connect.openRoaming(next, options, name, common.random)
       const onChange = () => {
         const where = address()
         if (where !== undefined && !isRight(where)) leave(redis)

@@ -44,7 +44,7 @@ export const contextUnder = (span: Tracer.AnySpan): Otel.Context =>
   span._tag === "ExternalSpan" ? Otel.trace.setSpanContext(Otel.ROOT_CONTEXT, spanContextOf(span)) : contextOf(span)
 
 /** The context in which a fiber with this span runs. */
-export const contextOf = (span: Tracer.AnySpan): Otel.Context => {
+const contextOf = (span: Tracer.AnySpan): Otel.Context => {
   if (isWithContext(span)) return span.otelContext
   const known = foreign.get(span)
   if (known !== undefined) return known

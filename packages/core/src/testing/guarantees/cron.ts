@@ -38,7 +38,7 @@ export const cases: ReadonlyArray<Case> = [
         const schedulers = yield* many(5, schedulerOf(kit))
         const job = CronJob.make(name, { every, payload, task, missed: "all", overlap: "allow" })
         for (const scheduler of schedulers) yield* scheduler.register(job)
-        yield* kit.until(() => runs.length >= 6, "six ticks", 8 * every)
+        yield* kit.until(() => runs.length >= 6, "six ticks")
         for (const { stop } of schedulers) yield* stop
         yield* kit.elapse(2 * every)
         insistOnEach(runs.map(({ tick }) => tick), "ticks that ran")
@@ -57,7 +57,7 @@ export const cases: ReadonlyArray<Case> = [
       yield* worker(lasting(2.5 * every))
       const scheduler = yield* schedulerOf(kit)
       yield* scheduler.register(CronJob.make(name, { every, payload, task, missed: "all" }))
-      yield* kit.until(() => runs.length >= 3, "three runs", 15 * every)
+      yield* kit.until(() => runs.length >= 3, "three runs")
       yield* scheduler.stop
       const history = yield* untilHistory(kit, name, (all) => !statuses(all).includes("RUNNING"), "the end of all runs")
       insistOnOneAtATime(runs)
@@ -76,11 +76,11 @@ export const cases: ReadonlyArray<Case> = [
         yield* scheduler.register(
           CronJob.make(queued.name, { every, payload, task: queued.task, overlap: "queue", limit: 4, missed: "all" })
         )
-        yield* kit.until(() => queued.runs.length === 2, "the second run", 5 * every)
+        yield* kit.until(() => queued.runs.length === 2, "the second run")
         yield* kit.elapse(every)
         // the others wait at the broker, not in the slots of a worker
         Check.equal((yield* JobQueue.stats(kit.queue)).running, 1, "runs in the hands of workers")
-        yield* kit.until(() => queued.runs.filter((run) => run.endedAt).length === 4, "four runs in a row", 14 * every)
+        yield* kit.until(() => queued.runs.filter((run) => run.endedAt).length === 4, "four runs in a row")
         insistOnEach(queued.runs.map(({ tick }) => tick), "ticks that ran")
         insistOnOneAtATime(queued.runs)
         const other = Task.make("Tick", { success: Schema.String, queue: kit.name("queue") })
@@ -146,7 +146,7 @@ export const cases: ReadonlyArray<Case> = [
         const scheduler = yield* schedulerOf(kit)
         // the lock of the dead would last for minutes
         yield* scheduler.register(CronJob.make(name, { every, payload, task, limit: 1 }))
-        yield* kit.until(() => runs.length === 1, "the first run", 3 * every)
+        yield* kit.until(() => runs.length === 1, "the first run")
         yield* victim.faults.stall(true)
         yield* victim.crash
         yield* worker(quick)
@@ -176,7 +176,7 @@ export const cases: ReadonlyArray<Case> = [
         }
         yield* unlucky.faults.heal
         yield* scheduler.faults.heal
-        yield* kit.until(() => runs.length >= 6, "the ticks", 8 * every)
+        yield* kit.until(() => runs.length >= 6, "the ticks")
         yield* scheduler.stop
         const isOver = (all: ReadonlyArray<CronJob.CronRun>) => !statuses(all).includes("RUNNING")
         const history = yield* untilHistory(kit, name, isOver, "the end of all runs")
@@ -191,7 +191,7 @@ export const cases: ReadonlyArray<Case> = [
       const victim = yield* worker(() => Effect.never)
       const scheduler = yield* schedulerOf(kit)
       yield* scheduler.register(CronJob.make(name, { every, payload, task, limit: 1 }))
-      yield* kit.until(() => runs.length === 1, "the run", 3 * every)
+      yield* kit.until(() => runs.length === 1, "the run")
       yield* victim.faults.stall(true)
       yield* victim.crash
       const isFailed = (all: ReadonlyArray<CronJob.CronRun>) => all[0]?.status === "FAILED"
@@ -241,11 +241,11 @@ export const cases: ReadonlyArray<Case> = [
       })
       yield* stale.register(job)
       yield* healthy.register(job)
-      yield* kit.until(() => runs.length >= 2, "the first ticks", 5 * every)
+      yield* kit.until(() => runs.length >= 2, "the first ticks")
       yield* stale.faults.stall(({ operation }) => operation === "send")
-      yield* kit.until(() => runs.length >= 8, "ticks of the healthy one", 10 * every)
+      yield* kit.until(() => runs.length >= 8, "ticks of the healthy one")
       yield* stale.faults.heal
-      yield* kit.until(() => runs.length >= 10, "ticks of both", 5 * every)
+      yield* kit.until(() => runs.length >= 10, "ticks of both")
       yield* stale.stop
       yield* healthy.stop
       yield* kit.elapse(every)
@@ -278,14 +278,14 @@ export const cases: ReadonlyArray<Case> = [
       yield* schedulerOf(kit)
       yield* CronJob.upsert(name, { every: "1 hour", task })
       yield* CronJob.upsert(name, { every, task })
-      yield* kit.until(() => runs.length >= 2, "ticks of the changed schedule", 5 * every)
+      yield* kit.until(() => runs.length >= 2, "ticks of the changed schedule")
       yield* CronJob.pause(name)
       yield* kit.elapse(every)
       const before = runs.length
       yield* kit.never(() => runs.length > before, "a paused job ran", 3 * every)
       Check.isTrue(Option.getOrThrow(yield* CronJob.get(name)).next === undefined, "a paused job has a next tick")
       yield* CronJob.resume(name)
-      yield* kit.until(() => runs.length > before, "a tick after the pause", 3 * every)
+      yield* kit.until(() => runs.length > before, "a tick after the pause")
       Check.isTrue(runs[before]!.tick - runs[before - 1]!.tick > 3 * every, "a tick of the pause was caught up")
       yield* CronJob.remove(name)
       yield* kit.elapse(every)

@@ -31,7 +31,7 @@ export const cases: ReadonlyArray<Case> = [
       const schedulers = yield* many(3, schedulerOf(kit))
       const job = CronJob.make(name, { every, execute, missed: "all", overlap: "allow" })
       for (const scheduler of schedulers) yield* scheduler.register(job)
-      yield* kit.until(() => ticks.length >= 6, "six ticks", 8 * every)
+      yield* kit.until(() => ticks.length >= 6, "six ticks")
       for (const { stop } of schedulers) yield* stop
       insistOnEach(ticks, "ticks that ran")
       const history = yield* wholeHistory(name)
@@ -49,7 +49,7 @@ export const cases: ReadonlyArray<Case> = [
         const scheduler = yield* schedulerOf(kit)
         yield* scheduler.register(CronJob.make(name, { every, execute, timeout: every / 4, missed: "all", limit: 4 }))
         const isOver = (all: ReadonlyArray<CronJob.CronRun>) => statuses(all)[0] === "COMPLETED"
-        const history = yield* untilHistory(kit, name, isOver, "the fourth run", 10 * every)
+        const history = yield* untilHistory(kit, name, isOver, "the fourth run")
         const expected = ["COMPLETED", "FAILED Defect", "FAILED TimedOut", "FAILED Error"]
         Check.equal(statuses(history), expected, "what the history says")
         Check.isTrue(history[3]!.message?.includes("no space") ?? false, "the history does not say what the error was")
@@ -62,7 +62,7 @@ export const cases: ReadonlyArray<Case> = [
       const [victim, other] = [yield* schedulerOf(kit), yield* schedulerOf(kit)]
       const job = CronJob.make(name, { every, execute, limit: 1 })
       yield* victim.register(job)
-      yield* kit.until(() => ticks.length === 1, "the run", 3 * every)
+      yield* kit.until(() => ticks.length === 1, "the run")
       yield* victim.faults.stall(true)
       yield* other.register(job)
       const isOver = (all: ReadonlyArray<CronJob.CronRun>) => all[0]?.status === "FAILED"

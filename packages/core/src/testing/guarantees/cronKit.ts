@@ -112,7 +112,7 @@ export const untilHistory = (
   name: string,
   isDone: (runs: ReadonlyArray<CronJob.CronRun>) => boolean,
   what: string,
-  limit = 4_000
+  limit = 20_000
 ) => {
   const look = Effect.gen(function*() {
     while (true) {

@@ -17,6 +17,7 @@ import {
   insistOnOneAtATime,
   lasting,
   many,
+  patience,
   payload,
   quick,
   schedulerOf,
@@ -38,7 +39,7 @@ export const cases: ReadonlyArray<Case> = [
         const schedulers = yield* many(5, schedulerOf(kit))
         const job = CronJob.make(name, { every, payload, task, missed: "all", overlap: "allow" })
         for (const scheduler of schedulers) yield* scheduler.register(job)
-        yield* kit.until(() => runs.length >= 6, "six ticks")
+        yield* kit.until(() => runs.length >= 6, "six ticks", patience)
         for (const { stop } of schedulers) yield* stop
         yield* kit.elapse(2 * every)
         insistOnEach(runs.map(({ tick }) => tick), "ticks that ran")
@@ -57,7 +58,7 @@ export const cases: ReadonlyArray<Case> = [
       yield* worker(lasting(2.5 * every))
       const scheduler = yield* schedulerOf(kit)
       yield* scheduler.register(CronJob.make(name, { every, payload, task, missed: "all" }))
-      yield* kit.until(() => runs.length >= 3, "three runs")
+      yield* kit.until(() => runs.length >= 3, "three runs", patience)
       yield* scheduler.stop
       const history = yield* untilHistory(kit, name, (all) => !statuses(all).includes("RUNNING"), "the end of all runs")
       insistOnOneAtATime(runs)
@@ -76,11 +77,11 @@ export const cases: ReadonlyArray<Case> = [
         yield* scheduler.register(
           CronJob.make(queued.name, { every, payload, task: queued.task, overlap: "queue", limit: 4, missed: "all" })
         )
-        yield* kit.until(() => queued.runs.length === 2, "the second run")
+        yield* kit.until(() => queued.runs.length === 2, "the second run", patience)
         yield* kit.elapse(every)
         // the others wait at the broker, not in the slots of a worker
         Check.equal((yield* JobQueue.stats(kit.queue)).running, 1, "runs in the hands of workers")
-        yield* kit.until(() => queued.runs.filter((run) => run.endedAt).length === 4, "four runs in a row")
+        yield* kit.until(() => queued.runs.filter((run) => run.endedAt).length === 4, "four runs in a row", patience)
         insistOnEach(queued.runs.map(({ tick }) => tick), "ticks that ran")
         insistOnOneAtATime(queued.runs)
         const other = Task.make("Tick", { success: Schema.String, queue: kit.name("queue") })
@@ -146,7 +147,7 @@ export const cases: ReadonlyArray<Case> = [
         const scheduler = yield* schedulerOf(kit)
         // the lock of the dead would last for minutes
         yield* scheduler.register(CronJob.make(name, { every, payload, task, limit: 1 }))
-        yield* kit.until(() => runs.length === 1, "the first run")
+        yield* kit.until(() => runs.length === 1, "the first run", patience)
         yield* victim.faults.stall(true)
         yield* victim.crash
         yield* worker(quick)
@@ -176,7 +177,7 @@ export const cases: ReadonlyArray<Case> = [
         }
         yield* unlucky.faults.heal
         yield* scheduler.faults.heal
-        yield* kit.until(() => runs.length >= 6, "the ticks")
+        yield* kit.until(() => runs.length >= 6, "the ticks", patience)
         yield* scheduler.stop
         const isOver = (all: ReadonlyArray<CronJob.CronRun>) => !statuses(all).includes("RUNNING")
         const history = yield* untilHistory(kit, name, isOver, "the end of all runs")
@@ -191,7 +192,7 @@ export const cases: ReadonlyArray<Case> = [
       const victim = yield* worker(() => Effect.never)
       const scheduler = yield* schedulerOf(kit)
       yield* scheduler.register(CronJob.make(name, { every, payload, task, limit: 1 }))
-      yield* kit.until(() => runs.length === 1, "the run")
+      yield* kit.until(() => runs.length === 1, "the run", patience)
       yield* victim.faults.stall(true)
       yield* victim.crash
       const isFailed = (all: ReadonlyArray<CronJob.CronRun>) => all[0]?.status === "FAILED"
@@ -241,11 +242,11 @@ export const cases: ReadonlyArray<Case> = [
       })
       yield* stale.register(job)
       yield* healthy.register(job)
-      yield* kit.until(() => runs.length >= 2, "the first ticks")
+      yield* kit.until(() => runs.length >= 2, "the first ticks", patience)
       yield* stale.faults.stall(({ operation }) => operation === "send")
-      yield* kit.until(() => runs.length >= 8, "ticks of the healthy one")
+      yield* kit.until(() => runs.length >= 8, "ticks of the healthy one", patience)
       yield* stale.faults.heal
-      yield* kit.until(() => runs.length >= 10, "ticks of both")
+      yield* kit.until(() => runs.length >= 10, "ticks of both", patience)
       yield* stale.stop
       yield* healthy.stop
       yield* kit.elapse(every)
@@ -278,14 +279,14 @@ export const cases: ReadonlyArray<Case> = [
       yield* schedulerOf(kit)
       yield* CronJob.upsert(name, { every: "1 hour", task })
       yield* CronJob.upsert(name, { every, task })
-      yield* kit.until(() => runs.length >= 2, "ticks of the changed schedule")
+      yield* kit.until(() => runs.length >= 2, "ticks of the changed schedule", patience)
       yield* CronJob.pause(name)
       yield* kit.elapse(every)
       const before = runs.length
       yield* kit.never(() => runs.length > before, "a paused job ran", 3 * every)
       Check.isTrue(Option.getOrThrow(yield* CronJob.get(name)).next === undefined, "a paused job has a next tick")
       yield* CronJob.resume(name)
-      yield* kit.until(() => runs.length > before, "a tick after the pause")
+      yield* kit.until(() => runs.length > before, "a tick after the pause", patience)
       Check.isTrue(runs[before]!.tick - runs[before - 1]!.tick > 3 * every, "a tick of the pause was caught up")
       yield* CronJob.remove(name)
       yield* kit.elapse(every)

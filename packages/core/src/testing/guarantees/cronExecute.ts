@@ -6,7 +6,7 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as CronJob from "../../CronJob.ts"
 import * as Check from "../Check.ts"
-import { every, insistOnEach, many, schedulerOf, statuses, untilHistory, wholeHistory } from "./cronKit.ts"
+import { every, insistOnEach, many, patience, schedulerOf, statuses, untilHistory, wholeHistory } from "./cronKit.ts"
 import { type Case, define, type Kit } from "./kit.ts"
 
 /** A name, an effect that notes its ticks, and the end of both with the case. */
@@ -31,7 +31,7 @@ export const cases: ReadonlyArray<Case> = [
       const schedulers = yield* many(3, schedulerOf(kit))
       const job = CronJob.make(name, { every, execute, missed: "all", overlap: "allow" })
       for (const scheduler of schedulers) yield* scheduler.register(job)
-      yield* kit.until(() => ticks.length >= 6, "six ticks")
+      yield* kit.until(() => ticks.length >= 6, "six ticks", patience)
       for (const { stop } of schedulers) yield* stop
       insistOnEach(ticks, "ticks that ran")
       const history = yield* wholeHistory(name)
@@ -62,7 +62,7 @@ export const cases: ReadonlyArray<Case> = [
       const [victim, other] = [yield* schedulerOf(kit), yield* schedulerOf(kit)]
       const job = CronJob.make(name, { every, execute, limit: 1 })
       yield* victim.register(job)
-      yield* kit.until(() => ticks.length === 1, "the run")
+      yield* kit.until(() => ticks.length === 1, "the run", patience)
       yield* victim.faults.stall(true)
       yield* other.register(job)
       const isOver = (all: ReadonlyArray<CronJob.CronRun>) => all[0]?.status === "FAILED"

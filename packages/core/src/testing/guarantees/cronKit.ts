@@ -77,6 +77,9 @@ export const schedulerOf = (kit: Kit) =>
     return { faults, stop, register: (job: CronJob.CronJob<never>) => run(job.register(scheduler)) }
   })
 
+/** ms that something may take which has to happen at all: less than a lock lasts. */
+export const patience = 20_000
+
 export const many = <A, E, R>(count: number, effect: Effect.Effect<A, E, R>) =>
   Effect.forEach(Array.from({ length: count }), () => effect)
 
@@ -112,7 +115,7 @@ export const untilHistory = (
   name: string,
   isDone: (runs: ReadonlyArray<CronJob.CronRun>) => boolean,
   what: string,
-  limit = 20_000
+  limit = patience
 ) => {
   const look = Effect.gen(function*() {
     while (true) {

@@ -15,6 +15,7 @@ import * as Telemetry from "../../src/Telemetry.ts"
 import { Transport } from "../../src/Transport.ts"
 import * as Worker from "../../src/Worker.ts"
 import { program, run, settle } from "../fixtures/kit.ts"
+import { Logs } from "../fixtures/logs.ts"
 import { make as makeTraces, type Recorded, traced, type Traces } from "../fixtures/traces.ts"
 import { bareEnvelope } from "../samples.ts"
 import { Order, pass, withWorker, worker } from "./kit.ts"
@@ -87,6 +88,35 @@ describe("an attempt", () => {
         ]]])
       }))
     ))
+})
+
+describe("a tracer that fails", () => {
+  const broken = (what: "span" | "end") =>
+    Tracer.make({
+      span: (options) => {
+        if (what === "span" && options.kind === "consumer") throw new Error("no spans today")
+        const span = new Tracer.NativeSpan(options)
+        if (options.kind === "consumer") {
+          span.end = () => {
+            throw new Error("no end")
+          }
+        }
+        return span
+      }
+    })
+
+  it.effect.each(["span", "end"] as const)(
+    "at its %s harms no job, and is logged once",
+    (what) =>
+      program(Effect.gen(function*() {
+        const { matching } = yield* Logs
+        yield* run(worker())
+        const jobs = yield* Effect.forEach(["book", "sold", "pen"], (item) => Order.enqueue({ what: item }))
+        yield* pass(30)
+        assert.deepStrictEqual(yield* Effect.forEach(jobs, (job) => job.status), ["succeeded", "failed", "succeeded"])
+        assert.strictEqual(matching("The tracer of queue \"shop\" fails").length, 1)
+      })).pipe(Effect.provideService(Tracer.Tracer, broken(what)))
+  )
 })
 
 describe("a job that is not run", () => {

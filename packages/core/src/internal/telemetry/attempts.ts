@@ -2,8 +2,9 @@
  * What a worker says of the jobs of one queue: metrics, the `process` span of each attempt, and what the log lines of a
  * handler are annotated with.
  */
-import type * as Cause from "effect/Cause"
+import * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as References from "effect/References"
 import * as Tracer from "effect/Tracer"
@@ -47,6 +48,19 @@ export const make = (settings: Settings, queue: string, tasks: ReadonlyMap<strin
   const { clock, now, recorder, tracing, transport } = settings
   const ofQueue = Series.labelsOf(transport.name, queue)
   const spans = tracing === undefined ? undefined : ProcessSpan.make(settings, tracing, queue)
+
+  let isBroken = false
+  /** A tracer that throws must not stop the pump. */
+  const safely = (trace: () => void) => {
+    try {
+      trace()
+    } catch (cause) {
+      if (isBroken) return
+      isBroken = true
+      const message = `The tracer of queue "${queue}" fails: jobs run, and have no spans or broken ones`
+      Effect.runForkWith(settings.context)(Effect.logError(message, cause))
+    }
+  }
 
   const seriesOf = (tag: string) => {
     const bind = Series.binder(recorder, { ...ofQueue, [Names.attributes.task]: tag })
@@ -125,29 +139,37 @@ export const make = (settings: Settings, queue: string, tasks: ReadonlyMap<strin
         // an overlay: the services below it are not copied
         const annotated = Context.add(base, References.CurrentLogAnnotations, isAnnotated ? { ...outer, ...own } : own)
         if (spans === undefined) return annotated
-        one.span = spans.begin(one, wait)
-        return Context.add(annotated, Tracer.ParentSpan, one.span) as Context.Context<never>
+        safely(() => {
+          one.span = spans.begin(one, wait)
+        })
+        return one.span === undefined
+          ? annotated
+          : Context.add(annotated, Tracer.ParentSpan, one.span) as Context.Context<never>
       }
     },
     succeeded: (one) => {
       finish(one, (ofTask) => ofTask.succeeded)
-      if (one.span !== undefined) spans?.end(one.span, "succeeded", Exit.void)
+      const { span } = one
+      if (span !== undefined) safely(() => spans?.end(span, "succeeded", Exit.void))
     },
     interrupted: (one, outcome) => {
       const ofTask = finish(one, (ofTask) => ofTask.ended(outcome))
       if (outcome === "lease_lost") ofTask.leaseLost(1)
-      if (one.span !== undefined) spans?.interrupted(one.span, outcome)
+      const { span } = one
+      if (span !== undefined) safely(() => spans?.interrupted(span, outcome))
     },
     failed: (one, cause, outcome) => {
       const isError = outcome.kind === "Retried" || outcome.kind === "Failed"
-      const type = !isError ? undefined : one.stopReason === "timedOut" ? "timeout" : ErrorType.ofCause(cause)
+      const isTimeout = one.stopReason === "timedOut" && Cause.hasInterrupts(cause)
+      const type = !isError ? undefined : isTimeout ? "timeout" : ErrorType.ofCause(cause)
       finish(one, (ofTask) =>
         outcome.kind === "Retried"
           ? ofTask.retried(type!)
           : outcome.kind === "Failed"
           ? ofTask.failed(type!)
           : ofTask.ended(outcome.kind === "Snoozed" ? "snoozed" : "cancelled"))
-      if (one.span !== undefined) spans?.failed(one.span, cause, outcome, type)
+      const { span } = one
+      if (span !== undefined) safely(() => spans?.failed(span, cause, outcome, type))
     },
     settled: ({ envelope }, { kind, settlement }) => {
       const ofTask = series(envelope.task)
@@ -163,7 +185,7 @@ export const make = (settings: Settings, queue: string, tasks: ReadonlyMap<strin
       if (settlement._tag === "Bury") ofTask.deadLettered(1)
       if (reason === "Signature") signatureRejected(1)
       if (reason === "Undecodable") ofTask.decodeErrors(1)
-      spans?.refused(delivery, settlement)
+      safely(() => spans?.refused(delivery, settlement))
     },
     lostInBuffer: ({ envelope }) => series(envelope.task).leaseLost(1),
     close: () => capacity(-settings.concurrency)

@@ -1,4 +1,5 @@
 import { describe, expect, it } from "@effect/vitest"
+import * as Api from "@opentelemetry/api"
 import { Otel } from "@troupe/otel"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
@@ -55,6 +56,14 @@ describe("one tracer", () => {
       const second = yield* tracerUnder(otlp())
       expect(second).not.toBe(first)
       expect(second).not.toBe(Tracer.nativeTracer)
+    }))
+
+  it.live("starts no SDK beside one that somebody registered", () =>
+    Effect.gen(function*() {
+      Api.trace.setGlobalTracerProvider(new Api.ProxyTracerProvider())
+      const error = yield* refusal(sdk()).pipe(Effect.ensuring(Effect.sync(() => Api.trace.disable())))
+      expect(error).toMatchObject({ _tag: "TracerConflict", layer: "Otel.layerNodeSdk" })
+      expect(error.message).toContain("an SDK that is registered already")
     }))
 
   it.live("takes Effect's own tracer as none", () =>

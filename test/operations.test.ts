@@ -36,3 +36,10 @@ it("names variables that are read", () => {
   // `Config.nested` adds the prefix to some
   expect(named.filter((name) => !sources.includes(`"${name}"`) && !sources.includes(`"TROUPE_${name}"`))).toEqual([])
 })
+
+it("names alerts that there are, and all of them", () => {
+  const rules = [...readFileSync(join(root, "dashboards/alerts.yml"), "utf8").matchAll(/alert: (\w+)/g)]
+  const named = [...page.matchAll(/`(Troupe[A-Z]\w+)`/g)]
+  const sorted = (found: typeof rules) => [...new Set(found.map(([, name]) => name))].toSorted()
+  expect(sorted(named)).toEqual(sorted(rules))
+})

@@ -4,7 +4,7 @@
  */
 import * as Duration from "effect/Duration"
 import { execFileSync, spawn, spawnSync } from "node:child_process"
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync } from "node:fs"
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join, resolve } from "node:path"
 import { afterAll, beforeAll, expect, test } from "vitest"
@@ -89,8 +89,14 @@ test("the compose file names what there is", () => {
     expect(interpolate(environment.TROUPE_TRANSPORT!, {})).toBe("redis")
     expect(() => interpolate(environment.TROUPE_SIGNING_KEYS!, {})).toThrow("key")
   }
-  const mounted = Object.values(services).flatMap((service) => service.volumes ?? []).map((one) => one.split(":")[0])
-  expect(mounted.toSorted()).toEqual(Object.keys(volumes).toSorted())
+  const sources = Object.values(services).flatMap((service) => service.volumes ?? []).map((one) => one.split(":")[0]!)
+  const [files, named] = [sources.filter((one) => one.includes("/")), sources.filter((one) => !one.includes("/"))]
+  for (const file of files) expect(existsSync(join(app, file)), file).toBe(true)
+  expect(named.toSorted()).toEqual(Object.keys(volumes).toSorted())
+  // what Grafana is told to load is where it is mounted
+  const mounts = services.telemetry!.volumes!.map((one) => one.split(":")[1])
+  const { providers } = parse(readFileSync(join(app, "grafana.yaml"), "utf8"))
+  expect(mounts).toContain(providers[0].options.path)
 })
 
 const natsStarts = async (args: ReadonlyArray<string>) => {

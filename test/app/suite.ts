@@ -14,6 +14,7 @@ import { afterEach, beforeEach, expect, test } from "vitest"
 import { CheckFailed, Gone, NotOver, PageNotFound } from "../../examples/app/errors.ts"
 import { EmptyPage, UnclosedFence } from "../../examples/app/tasks.ts"
 import { freePort } from "../servers/process.ts"
+import { backend, pathsTo } from "./backend.ts"
 import { type Client, clientOf, pageOf, pages, until } from "./client.ts"
 import { type Process, Processes } from "./processes.ts"
 import { type Answers, script } from "./script.ts"
@@ -131,8 +132,12 @@ export const suite = (transport: "redis" | "nats", startBroker: () => Promise<Br
     Effect.runPromise(until(client.pages.status({ params: { id } }), (status) => status.state === state))
 
   test("three processes answer like one on memory", { timeout: 120_000 }, async () => {
+    const { spans, stop, url } = await backend()
     const betweenThree = async () => {
-      const { api, client, scheduler, worker } = await service({ PROOF_PACE: "5 millis" })
+      const { api, client, scheduler, worker } = await service({
+        PROOF_PACE: "5 millis",
+        OTEL_EXPORTER_OTLP_ENDPOINT: url
+      })
       const all = [api(), await worker(), await scheduler()]
       await Promise.all(all.map((one) => one.logs("Listening")))
       return Effect.runPromise(script(client))
@@ -143,11 +148,23 @@ export const suite = (transport: "redis" | "nats", startBroker: () => Promise<Br
     expect(proofread.reports.map(({ name }) => name)).toEqual(pages.map(({ name }) => name))
     expect(others).toEqual(answersOnMemory)
     expect(answers).toEqual(expected)
+
+    // a page is one trace, whatever it passes through; so is an audit
+    const traces = [
+      ["the client", "proofread-api: POST", "proofread-api: send pages", "proofread-worker: process pages"],
+      ["proofread-worker: process audits", "proofread-worker: send pages", "proofread-worker: process pages"]
+    ]
+    const patience = { timeout: 30_000 }
+    for (const trace of traces) {
+      await expect.poll(() => pathsTo(spans, "process pages"), patience).toContainEqual(trace)
+    }
+    stop()
   })
 
   test("a worker that is told to stop in the middle of its work loses nothing", { timeout: 120_000 }, async () => {
-    const { api, client, worker } = await service({ PROOF_PACE: "20 millis", TROUPE_CONCURRENCY: "3" })
-    const first = await worker()
+    const { api, client, worker } = await service()
+    // it would be at it for some eight seconds
+    const first = await worker({ PROOF_PACE: "100 millis", TROUPE_CONCURRENCY: "3" })
     await Promise.all([api().logs("Listening"), first.logs(started)])
     const ids = await Promise.all(
       Array.from({ length: 30 }, (_, n) => submit(client, pageOf(`page ${n}`, 5 + n % 7)))

@@ -7,6 +7,7 @@
 import { Invariants } from "@troupe/core/testing"
 import { assert, describe, it } from "vitest"
 import { bugs } from "./simulation/bugs.ts"
+import { claimsGivenUp } from "./simulation/hardship.ts"
 import { type Report, simulate } from "./simulation/simulation.ts"
 
 const number = (name: string): number | undefined => {
@@ -19,6 +20,9 @@ const count = number("TROUPE_SIMULATION_SEEDS") ?? 60
 /** These showed what no history before them had. */
 const telling = [163, 372, 397]
 const seeds = one === undefined ? [...Array.from({ length: count }, (_, i) => i + 1), ...telling] : [one]
+
+/** These, with claims that are given up. */
+const givenUp = [75, 79]
 
 /** ms for one history on a slow machine that does other things, too. */
 const patience = 5_000
@@ -52,6 +56,12 @@ describe("Simulation of JetStream", () => {
       `${seeds.length} histories, ${perSecond} per second: ${sum.jobs} jobs, ${sum.runs} runs, ${minutes} virtual minutes`
     )
   }, Math.max(60_000, seeds.length * patience))
+
+  it("keeps its promises although senders give up their claims", async () => {
+    for (const seed of one === undefined ? [...Array.from({ length: 15 }, (_, i) => i + 1), ...givenUp] : [one]) {
+      assertKept(await simulate(seed, { atPort: claimsGivenUp }))
+    }
+  }, 120_000)
 
   it("plays the same history from the same seed", async () => {
     const first = await simulate(5)

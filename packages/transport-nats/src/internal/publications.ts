@@ -98,28 +98,30 @@ export class Publisher {
     this.clock = clock
   }
 
-  /** In the order in which they have to be stored. */
-  private messages(names: Names.QueueNames, one: Publication, now: number): ReadonlyArray<Publish> {
-    const key = one.envelope.key === undefined ? undefined : Names.encode(one.envelope.key)
+  /** Where a job waits that is not due: such a one needs an index of its bucket. */
+  private bucket(one: Publication, now: number): number | undefined {
     // what waited is handed out only after its row was written anew
     const waits = one.waits || one.dueAt > now
     // a key keeps its turn while its head waits: the token waits, too
-    if (key !== undefined && (!waits || !one.isFirst)) return join(names, one, key)
-    if (!waits && one.hasNoRoom !== true) return [ready(names, one)]
-    const due: Publish = {
-      subject: Names.due(names, one.dueAt, one.id, one.auth),
-      bytes: nothing,
-      expected: 0
-    }
-    return [...this.index(names, Names.bucketOf(one.dueAt), now), due]
+    if (one.envelope.key !== undefined && (!waits || !one.isFirst)) return undefined
+    return waits || one.hasNoRoom === true ? Names.bucketOf(one.dueAt) : undefined
   }
 
-  private index(names: Names.QueueNames, bucket: number, now: number): ReadonlyArray<Publish> {
-    const subject = Names.index(names, bucket)
-    if ((this.indexed.get(subject) ?? 0) > now) return []
+  /** In the order in which they have to be stored. */
+  private messages(names: Names.QueueNames, one: Publication, isDelayed: boolean): ReadonlyArray<Publish> {
+    if (isDelayed) return [{ subject: Names.due(names, one.dueAt, one.id, one.auth), bytes: nothing, expected: 0 }]
+    const { key } = one.envelope
+    return key === undefined ? [ready(names, one)] : join(names, one, Names.encode(key))
+  }
+
+  private isIndexed(subject: string, now: number): boolean {
+    return (this.indexed.get(subject) ?? 0) > now
+  }
+
+  /** An index is taken for granted when it is stored: whoever needs it meanwhile publishes it, too. */
+  private remember(subject: string, bucket: number, now: number): void {
     for (const [old, end] of this.indexed) if (end <= now) this.indexed.delete(old)
     this.indexed.set(subject, (bucket + 1) * Names.bucketWidth)
-    return [{ subject, bytes: nothing, expected: 0 }]
   }
 
   /** One answer per job: an error if it could not be published. */
@@ -129,17 +131,30 @@ export class Publisher {
   ): Effect.Effect<ReadonlyArray<TransportError | undefined>> {
     const now = this.clock.now()
     const messages: Array<Publish> = []
-    const ends = jobs.map((one) => {
-      messages.push(...this.messages(names, one, now))
-      return messages.length
+    /** Places among the messages, by bucket. */
+    const indexes = new Map<number, number>()
+    const parts = jobs.map((one) => {
+      const bucket = this.bucket(one, now)
+      if (bucket !== undefined && !indexes.has(bucket)) {
+        const subject = Names.index(names, bucket)
+        if (!this.isIndexed(subject, now)) {
+          indexes.set(bucket, messages.length)
+          messages.push({ subject, bytes: nothing, expected: 0 })
+        }
+      }
+      const from = messages.length
+      messages.push(...this.messages(names, one, bucket !== undefined))
+      return { index: bucket === undefined ? undefined : indexes.get(bucket), from, to: messages.length }
     })
     return Effect.map(this.streams.publish(messages), (answers) => {
-      let from = 0
-      return ends.map((end) => {
-        const error = failureOf(names, messages, answers, from, end)
-        from = end
-        if (error !== undefined) this.indexed.clear()
-        return error
+      const errors = answers.map((answer) => errorOf(names, answer))
+      for (const [bucket, index] of indexes) {
+        if (errors[index] === undefined) this.remember(messages[index]!.subject, bucket, now)
+      }
+      return parts.map(({ from, index, to }) => {
+        if (index !== undefined && errors[index] !== undefined) return errors[index]
+        for (let at = from; at < to; at++) if (errors[at] !== undefined) return errors[at]
+        return undefined
       })
     })
   }
@@ -159,18 +174,4 @@ export const errorOf = (names: Names.QueueNames, answer: Published): TransportEr
   // a token is one small message per key: a full stream must not strand the mailbox behind it
   if (answer._tag === "Full") return Errors.queueFull(names.queue, answer.description)
   return answer._tag === "Failed" ? answer.error : undefined
-}
-
-const failureOf = (
-  names: Names.QueueNames,
-  messages: ReadonlyArray<Publish>,
-  answers: ReadonlyArray<Published>,
-  from: number,
-  end: number
-): TransportError | undefined => {
-  for (let index = from; index < end; index++) {
-    const error = errorOf(names, answers[index]!)
-    if (error !== undefined) return error
-  }
-  return undefined
 }

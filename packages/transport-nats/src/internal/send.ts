@@ -35,6 +35,8 @@ class Incoming {
   /** Sequence of the row that it holds. */
   auth = 0
   expected = 0
+  /** The record that its row had. */
+  before: Row.Ended | undefined = undefined
 
   constructor(envelope: Envelope.Envelope, bytes: Uint8Array, now: number) {
     this.envelope = envelope
@@ -50,6 +52,29 @@ class Incoming {
     return { id, envelope, bytes, auth, dueAt, waits, isFirst: true, isRepeat: false }
   }
 }
+
+/**
+ * Whoever wrote a claim may give it up, until it is written anew: from then on the job is there for good. One answer per
+ * row: whether it still is the one that was found.
+ */
+const takeOver = Effect.fnUntraced(function*(
+  { clock, rows }: Context,
+  names: Names.QueueNames,
+  found: ReadonlyArray<Row.Live>
+): Effect.fn.Return<ReadonlyArray<boolean>, TransportError> {
+  const open = found.filter(({ auth, sequence }) => auth === sequence)
+  if (open.length === 0) return found.map(() => true)
+  const written = yield* rows.write(
+    names,
+    open.map((row) => ({
+      id: Names.encode(row.envelope.id),
+      bytes: Row.copied(row, clock.now()),
+      expected: row.sequence
+    }))
+  )
+  const lost = new Set(open.filter((_, index) => written[index] === undefined))
+  return found.map((row) => !lost.has(row))
+})
 
 /** `replaces`: whether a record gives way, as in a replay. */
 const claim = Effect.fnUntraced(function*(
@@ -84,6 +109,7 @@ const claim = Effect.fnUntraced(function*(
       const { row, sequence } = found[index]!
       if (row === undefined || (row._tag === "Ended" && replaces)) {
         one.expected = sequence
+        one.before = row
         again.push(one)
       } else if (row._tag === "Ended") {
         one.answer = "duplicate"
@@ -93,16 +119,34 @@ const claim = Effect.fnUntraced(function*(
         unfinished.push({ one, row })
       }
     })
+    const isOurs = yield* takeOver(context, names, unfinished.map(({ row }) => row))
+    const standing = unfinished.filter(({ one }, index) => {
+      if (isOurs[index] === true) return true
+      one.expected = 0
+      one.before = undefined
+      again.push(one)
+      return false
+    })
     // its writer may be gone: what it was told or not, the job that stands is there when we answer
-    const errors = yield* publisher.publish(names, unfinished.map(({ row }) => Publications.ofRow(row)))
-    for (const [index, { one }] of unfinished.entries()) one.answer = errors[index] ?? "duplicate"
+    const errors = yield* publisher.publish(names, standing.map(({ row }) => Publications.ofRow(row)))
+    for (const [index, { one }] of standing.entries()) one.answer = errors[index] ?? "duplicate"
     open = again
   }
 })
 
-/** A claim without a job would answer `duplicate` to whoever tries again. */
-const giveUp = ({ rows }: Context, names: Names.QueueNames, { auth, id }: Incoming): Effect.Effect<void> =>
-  Effect.ignore(rows.remove(names, id, auth))
+/**
+ * A claim without a job would answer `duplicate` to whoever tries again. One that somebody took over stays: that one may
+ * have been told that the job is there.
+ */
+const giveUp = ({ clock, rows }: Context, names: Names.QueueNames, one: Incoming): Effect.Effect<void> => {
+  const { auth, before, id } = one
+  return Effect.ignore(
+    before === undefined
+      ? rows.remove(names, id, auth)
+      // the job that was to be replayed has ended as it had
+      : rows.write(names, [{ id, bytes: Row.copied(before, clock.now()), expected: auth }])
+  )
+}
 
 const publish = Effect.fnUntraced(function*(
   context: Context,

@@ -15,7 +15,7 @@ export interface Bug extends Plant {
   readonly within: number
 }
 
-const isRow = ({ subject }: Publish) => subject.startsWith("sim.r.") && subject.includes(".j.")
+export const isRow = ({ subject }: Publish) => subject.startsWith("sim.r.") && subject.includes(".j.")
 
 const changing = (change: (message: Publish) => Publish) => (streams: Streams): Streams => ({
   ...streams,

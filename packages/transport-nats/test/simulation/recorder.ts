@@ -60,6 +60,8 @@ export class Recorder {
   private readonly moves = new Set<string>()
   private readonly handedOutAt = new Map<string, number>()
   private readonly endedAt = new Map<string, number>()
+  /** As the last record of a name says. */
+  private readonly finishedAt = new Map<string, number>()
   private readonly active = new Set<ActiveRun>()
   private readonly ran = new Set<Sent>()
 
@@ -85,7 +87,10 @@ export class Recorder {
       "server",
       `${known === undefined ? "stores" : "stores again"} ${id} revision ${revision} in ${where}`
     )
-    if (known !== undefined && known !== bytes) {
+    const claimed = this.sent.get(`${name}/${enqueuedAt}`)
+    // of two that were sent in the same millisecond the first may have been given up
+    const isGivenUp = revision === 0 && claimed !== undefined && !claimed.accepted && !this.ran.has(claimed)
+    if (known !== undefined && known !== bytes && !isGivenUp) {
       this.complain("JobOverlap", queue, id, `revision ${revision} of it has two different envelopes`)
     }
     this.revisions.set(`${name}/${enqueuedAt}/${revision}`, bytes)
@@ -183,9 +188,23 @@ export class Recorder {
   }
 
   /** The record is there. */
-  ended(queue: string, id: string): void {
+  ended({ finishedAt, id, queue }: JobRecord): void {
+    this.restored(nameOf(queue, id), finishedAt)
     this.endedAt.set(nameOf(queue, id), this.world.now)
     this.noteLostLeases()
+  }
+
+  /** Whoever gives up a replay puts the record back that was there. */
+  private restored(name: string, finishedAt: number): void {
+    const isBack = this.finishedAt.get(name) === finishedAt
+    this.finishedAt.set(name, finishedAt)
+    const newest = this.newest.get(name)
+    if (!isBack || newest === undefined || newest.accepted || this.ran.has(newest)) return
+    this.history.sent.splice(this.history.sent.indexOf(newest), 1)
+    const before = this.history.sent.findLast((sent) => nameOf(sent.queue, sent.id) === name)
+    if (before === undefined) this.newest.delete(name)
+    // those that are kept here are those that `stored` made
+    else this.newest.set(name, before as Sent)
   }
 
   /** Something was handed out again, taken away or forgotten. */

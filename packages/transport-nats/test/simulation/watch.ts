@@ -53,7 +53,7 @@ export const watch = (server: Server, recorder: Recorder, namespace: string): vo
       const said = read(queues, stream, message)
       if (said?._tag === "Claim") recorder.stored(said.envelope, message.subject, said.dueAt, false)
       else if (said?._tag === "Job") recorder.stored(said.envelope, message.subject, 0, true)
-      else if (said?._tag === "End") recorder.ended(said.record.queue, said.record.id)
+      else if (said?._tag === "End") recorder.ended(said.record)
     },
     handedOut: (_stream, { reply }) => recorder.handedOut(reply)
   }

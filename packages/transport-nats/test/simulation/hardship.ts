@@ -1,0 +1,56 @@
+/**
+ * What may happen to a transport at its port, more often than a server does it.
+ */
+import { TransportError, Unavailable } from "@troupe/core/TransportError"
+import * as Effect from "effect/Effect"
+import * as Row from "../../src/internal/row.ts"
+import type { Publish, Published, Streams } from "../../src/internal/streams.ts"
+import { isRow } from "./bugs.ts"
+
+/** Rows are without limits, and so are due times. */
+const full: Published = { _tag: "Full", description: "maximum messages exceeded" }
+const failed: Published = {
+  _tag: "Failed",
+  error: new TransportError({ reason: new Unavailable({ operation: "publish", description: "no answer" }) })
+}
+
+const kinds = {
+  job: /\.w\.[^.]+\.p\./,
+  mail: /\.k\.[^.]+\.m\./,
+  due: /\.d\.[^.]+\.m\./
+}
+
+/** Whether it is the row of a job that is sent, not of one that goes on. */
+const isClaim = (message: Publish): boolean => {
+  if (!isRow(message) || message.expected !== 0) return false
+  const { row } = Row.read({ ...message, headers: new Map(), sequence: 1, timestamp: 0 }, 0)
+  return row?._tag === "Live" && row.envelope.revision === 0
+}
+
+const idOf = ({ messageId, subject }: Publish): string | undefined =>
+  kinds.due.test(subject)
+    ? subject.split(".").at(-2)
+    : kinds.job.test(subject) || kinds.mail.test(subject)
+    ? messageId?.split(".")[0]
+    : undefined
+
+/** Every second claim finds no room for its job: at once, or so late that others have met the claim meanwhile. */
+export const claimsGivenUp = (streams: Streams): Streams => {
+  /** Encoded ids whose job is not on its way yet. */
+  const claims = new Set<string>()
+  let count = 0
+  return {
+    ...streams,
+    publish: (messages) => {
+      for (const message of messages) {
+        if (isClaim(message)) claims.add(message.subject.slice(message.subject.lastIndexOf(".") + 1))
+      }
+      const isFirst = messages.some((message) => claims.delete(idOf(message) ?? ""))
+      if (!isFirst || ++count % 2 === 0) return streams.publish(messages)
+      return Effect.as(
+        Effect.sleep(count % 3 * 700),
+        messages.map(({ subject }) => kinds.due.test(subject) ? failed : full)
+      )
+    }
+  }
+}

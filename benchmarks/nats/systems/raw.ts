@@ -1,27 +1,29 @@
 /**
- * What a plain loop over JetStream does with the same client: publish, consume,
- * store a result in a bucket, acknowledge. No ids, no leases beyond the
- * server's, no retries.
+ * What a plain loop over JetStream does with the client as its pages show it:
+ * publish, consume, put a result into a key-value bucket, acknowledge. As many
+ * messages at once as Troupe runs jobs. No ids, no leases beyond the server's,
+ * no retries.
  */
 import { AckPolicy, jetstream, jetstreamManager, type JsMsg, RetentionPolicy } from "@nats-io/jetstream"
+import { Kvm } from "@nats-io/kv"
 import { connect } from "@nats-io/transport-node"
 import { type Client, inFlight, stamp, type System, type Target, type WorkOptions } from "../../brokers/system.ts"
 import { type Payload, payload } from "../../payload.ts"
 
 type Job = typeof Payload.Type
 
-/** A work queue, and a bucket for results: a stream that keeps the last message of every subject. */
+/** A work queue, and a bucket for results. */
 const prepare = async ({ queue, url }: Target) => {
   const connection = await connect({ servers: url })
   const manager = await jetstreamManager(connection)
   await manager.streams.add({ name: queue, subjects: [`${queue}.job`], retention: RetentionPolicy.Workqueue })
-  await manager.streams.add({ name: `${queue}_results`, subjects: [`${queue}.result.>`], max_msgs_per_subject: 1 })
+  const results = await new Kvm(connection).create(`${queue}_results`)
   await manager.consumers.add(queue, {
     durable_name: "workers",
     ack_policy: AckPolicy.Explicit,
     max_ack_pending: 10_000
   })
-  return { connection, js: jetstream(connection) }
+  return { connection, js: jetstream(connection), results }
 }
 
 const client = async (target: Target): Promise<Client> => {
@@ -62,13 +64,13 @@ const client = async (target: Target): Promise<Client> => {
 }
 
 const work = async (target: Target, { concurrency, onStart, replies }: WorkOptions) => {
-  const { connection, js } = await prepare(target)
+  const { connection, js, results } = await prepare(target)
   const consumer = await js.consumers.get(target.queue, "workers")
   let finished = 0
   const run = async (message: JsMsg) => {
     const job = message.json<Job>()
     onStart(job)
-    await js.publish(`${target.queue}.result.${job.id}`, JSON.stringify({ id: job.id, accepted: true }))
+    await results.put(job.id, JSON.stringify({ id: job.id, accepted: true }))
     if (replies) connection.publish(`${target.queue}.done.${job.id}`)
     message.ack()
     finished++

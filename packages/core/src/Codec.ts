@@ -12,6 +12,7 @@ import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
 import * as SchemaIssue from "effect/SchemaIssue"
 import * as Bytes from "./internal/bytes.ts"
+import * as Exact from "./internal/exact.ts"
 
 /**
  * A schema's way to bytes and back. Nothing throws: what does not fit the
@@ -60,12 +61,18 @@ export const make = (options: {
   readonly decode: (bytes: Uint8Array) => unknown
 }): Codec => ({
   contentType: options.contentType,
-  compile: (schema) => {
+  compile: <S extends Schema.Constraint>(schema: S) => {
     const codec = Schema.toCodecJson(schema)
     const toJson = Schema.encodeUnknownEffect(codec)
     const fromJson = Schema.decodeUnknownEffect(codec)
+    const isExact = Exact.of(schema.ast)
     return {
-      encode: total((value) => Effect.mapEager(toJson(value), options.encode)),
+      encode: total((value) =>
+        isExact?.(value) === true
+          // an exact value is its own JSON
+          ? Exit.succeed(options.encode(value as Schema.Json))
+          : Effect.mapEager(toJson(value), options.encode)
+      ),
       decode: total((bytes: Uint8Array) => {
         let value: unknown
         try {
@@ -73,7 +80,8 @@ export const make = (options: {
         } catch {
           return otherFormat(options.contentType, bytes)
         }
-        return fromJson(value)
+        // an exact value is the schema's own
+        return isExact?.(value) === true ? Exit.succeed(value as S["Type"]) : fromJson(value)
       })
     }
   }

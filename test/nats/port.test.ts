@@ -3,6 +3,7 @@
  */
 import { connect } from "@nats-io/transport-node"
 import type { TransportError } from "@troupe/core/TransportError"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type { Scope } from "effect/Scope"
 import { afterAll, beforeAll, describe, expect, test } from "vitest"
@@ -345,6 +346,16 @@ describe("hand out", () => {
       yield* rig.streams.acknowledge([delivered[0]!.reply, delivered[2]!.reply], { _tag: "Done" })
       const later = yield* rig.streams.consumerInfo(rig.name, "c")
       expect(later).toEqual({ ackWait: 1_000, delivered: 3, ackFloor: 1, pending: 0, ackPending: 1 })
+    }))
+
+  both("to a request for about a lease: that of a dead host takes no more", (rig) =>
+    Effect.gen(function*() {
+      yield* work(rig)
+      const { events, puller } = yield* pulling(rig)
+      puller.request({ batch: 2, wait: true })
+      const waiting = Effect.repeat(Effect.sleep(100), { until: () => events.length > 0, times: 100 })
+      const isEarly = Duration.toMillis((yield* Effect.timed(waiting))[0]) < 990
+      expect({ events, isEarly }).toMatchObject({ events: [{ _tag: "End" }], isEarly: false })
     }))
 
   both("what was finished never again", (rig) =>

@@ -9,8 +9,16 @@ import type { Link } from "./link.ts"
 import * as Message from "./message.ts"
 import type { Puller, PullEvent } from "./streams.ts"
 
-/** ms that a waiting request lives. */
-const expires = 30_000
+/** ms that a waiting request lives at least and at most. */
+const shortestLife = 1_000
+const longestLife = 30_000
+
+/**
+ * ms that a waiting request lives: about a lease. The server gives jobs to the request of a host that vanished until it
+ * is over, and each of them comes again a lease later only.
+ */
+const lifeOf = (heartbeat: number): number =>
+  Math.ceil(Math.min(longestLife, Math.max(shortestLife, 3 * heartbeat)))
 
 /** ms between two signs of life of it. */
 const shortest = 100
@@ -33,9 +41,7 @@ export const make = (
 ): Effect.Effect<Puller, TransportError, Scope> =>
   Effect.gen(function*() {
     const pulls = yield* Effect.acquireRelease(
-      Effect.sync(() =>
-        new Pulls(link, stream, consumer, Math.ceil(Math.min(longest, Math.max(shortest, heartbeat))), onEvent)
-      ),
+      Effect.sync(() => new Pulls(link, stream, consumer, heartbeat, onEvent)),
       (pulls) => Effect.sync(() => pulls.close())
     )
     yield* Effect.forkScoped(pulls.watching)
@@ -46,6 +52,7 @@ class Pulls implements Puller {
   private readonly link: Link
   private readonly subject: string
   private readonly heartbeat: number
+  private readonly life: number
   private readonly onEvent: (event: PullEvent) => void
   private subscription: Subscription | undefined = undefined
   private inbox = ""
@@ -63,7 +70,8 @@ class Pulls implements Puller {
   ) {
     this.link = link
     this.subject = `$JS.API.CONSUMER.MSG.NEXT.${stream}.${consumer}`
-    this.heartbeat = heartbeat
+    this.heartbeat = Math.ceil(Math.min(longest, Math.max(shortest, heartbeat)))
+    this.life = lifeOf(heartbeat)
     this.onEvent = onEvent
     link.onReconnect.add(this.lost)
     link.onStall.add(this.stalled)
@@ -73,7 +81,7 @@ class Pulls implements Puller {
     this.open()
     this.missing = batch
     const body = wait
-      ? { batch, expires: expires * nanoseconds, idle_heartbeat: this.heartbeat * nanoseconds }
+      ? { batch, expires: this.life * nanoseconds, idle_heartbeat: this.heartbeat * nanoseconds }
       : { batch, no_wait: true, max_bytes: this.link.maxPull }
     this.silentUntil = this.link.now() + (wait ? this.patience : silence)
     try {

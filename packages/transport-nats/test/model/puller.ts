@@ -7,7 +7,7 @@ import type { Consumer } from "./consumer.ts"
 import type { HandedOut, Stored } from "./message.ts"
 
 /** ms that a waiting request lives at the server: of the dead, too. */
-const expires = 30_000
+const lifeOf = (heartbeat: number): number => Math.ceil(Math.min(30_000, Math.max(1_000, 3 * heartbeat)))
 
 /** ms that a message waits for a process at most: one that takes longer stood still. */
 const standstill = 500
@@ -97,7 +97,7 @@ export class Puller implements Port.Puller {
       if (found === undefined || found.suspended) return
       pull.drop = found.pull({
         batch,
-        expires: wait ? expires : undefined,
+        expires: wait ? lifeOf(this.heartbeat) : undefined,
         onMessage: (handedOut) => {
           const last = --left === 0
           this.road.arrive((waited) => {

@@ -37,7 +37,7 @@ const heartbeat = 5_000
 /** ms between two looks at whether the bucket is over. */
 const idle = 1_000
 
-/** ms between two looks at whether somebody deleted the consumer. */
+/** ms between two looks at whether somebody deleted the consumer, or due times were lost on their way. */
 const checkEvery = 5_000
 
 /** ms before what failed is tried again. */
@@ -51,6 +51,8 @@ export class Bucket {
   private readonly changed: Latch.Latch
   private puller: Puller | undefined = undefined
   private isStale = false
+  /** Due times that came since the last look. */
+  private received = 0
 
   constructor(context: Context, names: Names.QueueNames, number: number, changed: Latch.Latch) {
     this.context = context
@@ -92,6 +94,7 @@ export class Bucket {
     this.puller = yield* streams.puller(names.delays, this.consumer, heartbeat, (event) => this.onEvent(event))
     this.puller.request({ batch: loading, wait: true })
     let checkedAt = context.clock.now()
+    let missing = 0
     const end = (this.number + 1) * Names.bucketWidth + grace
     while (!this.isStale) {
       this.changed.closeUnsafe()
@@ -104,7 +107,11 @@ export class Bucket {
       }
       if (now >= checkedAt + checkEvery) {
         checkedAt = now
-        if ((yield* streams.consumerInfo(names.delays, this.consumer)) === undefined) return false
+        const info = yield* streams.consumerInfo(names.delays, this.consumer)
+        // what was handed out before the last look, and has not come, went to nobody: all of it comes again
+        if (info === undefined || missing > this.received) return false
+        this.received = 0
+        missing = info.ackPending - this.due.size
       }
       if (now > end && this.due.size === 0 && (yield* this.isOver)) return true
       const wait = Math.min(idle, (this.due.peek()?.dueAt ?? Infinity) - now)
@@ -119,6 +126,7 @@ export class Bucket {
       this.puller?.request({ batch: loading, wait: true })
       return
     }
+    this.received++
     const due = Names.parseDue(this.names, event.message.subject)
     const first = this.due.peek()
     this.due.push({ ...due, reply: event.message.reply })

@@ -36,8 +36,8 @@ interface ActiveRun {
   readonly reply: string | undefined
 }
 
-/** ms: an old owner of its bucket nobody knows to be dead, and everything down twice meanwhile. */
-const latest = 70_000
+/** ms: a lease and a request of an old owner that nobody knows to be dead, and everything down twice meanwhile. */
+const latest = 45_000
 
 const nameOf = (queue: string, id: string) => `${queue}/${id}`
 

@@ -47,9 +47,11 @@ export const cases: ReadonlyArray<Case> = [
         const ends = [Effect.fail("no space"), Effect.never, Effect.die("broken")]
         const { execute, name } = yield* notingOf(kit, () => ends.shift() ?? Effect.void)
         const scheduler = yield* schedulerOf(kit)
-        yield* scheduler.register(CronJob.make(name, { every, execute, timeout: every / 4, missed: "all", limit: 4 }))
-        const isOver = (all: ReadonlyArray<CronJob.CronRun>) => statuses(all)[0] === "COMPLETED"
-        const history = yield* untilHistory(kit, name, isOver, "the fourth run")
+        yield* scheduler.register(CronJob.make(name, { every, execute, timeout: every / 4, missed: "all" }))
+        const isOver = (all: ReadonlyArray<CronJob.CronRun>) => statuses(all).includes("COMPLETED")
+        const all = yield* untilHistory(kit, name, isOver, "the fourth run")
+        // a busy machine is late: then two ticks come at once, and one of them finds the other at work
+        const history = all.filter(({ status }) => status !== "SKIPPED").slice(-4)
         const expected = ["COMPLETED", "FAILED Defect", "FAILED TimedOut", "FAILED Error"]
         Check.equal(statuses(history), expected, "what the history says")
         Check.isTrue(history[3]!.message?.includes("no space") ?? false, "the history does not say what the error was")

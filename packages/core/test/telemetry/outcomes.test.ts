@@ -163,6 +163,20 @@ describe("a job that is not run", () => {
       assert.deepStrictEqual(others, [])
     }))
 
+  it.effect("because it expired while it waited for a slot says so, too", () =>
+    traced((traces) =>
+      program(Effect.gen(function*() {
+        yield* run(worker({ concurrency: 1 }))
+        yield* Order.enqueue({ what: "never" })
+        yield* Order.enqueue({ what: "book" }, { expiresIn: "10 seconds" })
+        yield* pass(21)
+        assert.deepStrictEqual(traces.named("process shop").map((span) => span.attr("job.outcome")), [
+          "retried",
+          "expired"
+        ])
+      }))
+    ))
+
   it.effect("but waits for a worker that knows its task has no span", () =>
     Effect.gen(function*() {
       assert.deepStrictEqual(yield* refused({ task: "Unknown" }), [])

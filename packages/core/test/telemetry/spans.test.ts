@@ -11,6 +11,7 @@ import type { EnqueueOptions } from "../../src/EnqueueOptions.ts"
 import * as MemoryTransport from "../../src/MemoryTransport.ts"
 import * as Task from "../../src/Task.ts"
 import * as Telemetry from "../../src/Telemetry.ts"
+import { Transport } from "../../src/Transport.ts"
 import * as Worker from "../../src/Worker.ts"
 import { program, run, settle } from "../fixtures/kit.ts"
 import { traced } from "../fixtures/traces.ts"
@@ -102,8 +103,10 @@ describe("a job", () => {
         const job = yield* Order.enqueue({ what: secret }, { headers: { secret } })
         yield* Order.enqueue({ what: "sold" })
         yield* Order.enqueueMany([{ payload: { what: secret } }])
+        // what a parser says of bytes that are no JSON quotes them
         const client = yield* Client.Client
-        yield* client.enqueueByName("Order", { what: 5, secret }, { queue: "shop" })
+        const body = new TextEncoder().encode(secret)
+        yield* client.sendOne({ task: "Order", queue: "shop", body, contentType: "application/json" })
         yield* pass(30)
         for (const { attributes, eventList, links, name, startAttributes, status } of traces.spans) {
           const error = status._tag === "Ended" && Exit.isFailure(status.exit) ? Cause.pretty(status.exit.cause) : ""
@@ -117,6 +120,10 @@ describe("a job", () => {
           assert.notInclude(all + error, secret)
           assert.notInclude(name, job.id)
         }
+        // a schema of the user's may quote what it met: what it says is for the dead letter
+        const unread = traces.named("process shop").find((span) => span.attr("error.type") === "decode")
+        assert(unread?.status._tag === "Ended" && Exit.isFailure(unread.status.exit))
+        assert.match(Cause.pretty(unread.status.exit.cause), /^decode: the job failed: decode/)
         assert.deepStrictEqual(
           traces.named("process shop").map((span) => span.attr("error.type")).sort(),
           ["Sold", "Sold", "Sold", "decode", undefined, undefined]
@@ -131,6 +138,24 @@ describe("a job", () => {
         yield* enqueue({ key: "ada@example.org" })
         yield* pass(1)
         assert.isFalse(traces.one("process shop").attributes.has("job.key"))
+      }))
+    ))
+})
+
+describe("a send", () => {
+  it.effect("is the current span of what the transport does for it", () =>
+    traced((traces) =>
+      program(Effect.gen(function*() {
+        const inner = yield* Transport
+        const seen: Array<string> = []
+        const note = Effect.map(Effect.currentSpan, ({ name }) => void seen.push(name))
+        const send: typeof inner.log.send = (...args) => Effect.andThen(Effect.orDie(note), inner.log.send(...args))
+        const transport = { ...inner, log: { ...inner.log, send } }
+        const client = yield* Effect.provideService(Client.make, Transport, transport)
+        const many = Order.enqueueMany([{ payload: { what: "x" } }])
+        yield* Effect.provideService(Effect.andThen(enqueue(), many), Client.Client, client)
+        assert.deepStrictEqual(seen, ["send shop", "send shop"])
+        assert.strictEqual(traces.named("create shop").length, 1)
       }))
     ))
 })

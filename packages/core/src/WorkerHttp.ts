@@ -23,8 +23,8 @@ export interface Options {
   /** Answers 200 if the process is ready, as `Health` defines it, and else 503; the body says why. Default: `/ready`. */
   readonly ready?: HttpRouter.PathInput | undefined
   /**
-   * All metrics of the process as Prometheus text. Those of Troupe have the names that exporters of OpenTelemetry give them:
-   * `job_wait_duration_seconds`, `job_retries_total`. `false`: not served. Default: `/metrics`.
+   * All metrics of the process as Prometheus text. Those of Troupe have the names that Prometheus gives them when they
+   * come by OTLP: `job_wait_duration_seconds`, `job_retries_total`. `false`: not served. Default: `/metrics`.
    */
   readonly metrics?: HttpRouter.PathInput | false | undefined
 }

@@ -44,7 +44,7 @@ describe("the endpoints", () => {
 })
 
 describe("the metrics as Prometheus text", () => {
-  it.effect("have the names, units and buckets that exporters of OpenTelemetry give them", () =>
+  it.effect("have the names, units and buckets that they have when they come by OTLP", () =>
     Effect.gen(function*() {
       const recorder = Recorder.of(yield* Effect.context())
       for (const definition of Object.values(metrics)) {

@@ -1,6 +1,6 @@
 /**
- * What Prometheus calls our metrics: with the unit and `_total`, as every exporter of OpenTelemetry calls them, so that a
- * dashboard does not depend on the way that the numbers came.
+ * What Prometheus calls our metrics: with the unit and `_total`, as it calls them itself when they come by OTLP, so that
+ * a dashboard does not depend on the way that the numbers came.
  */
 import { type MetricDefinition, metrics } from "./metrics.ts"
 

@@ -111,7 +111,9 @@ const Keys = Layer.unwrap(
   Effect.map(Signing.generateKey, (secret) => Signing.layerHmac({ keys: [{ id: "test", secret }] }))
 )
 
-const ProgramLive = Layer.effectDiscard(Effect.forkScoped(Effect.andThen(told, script))).pipe(
+const ProgramLive = Layer.effectDiscard(
+  Effect.forkScoped(Effect.tapCause(Effect.andThen(told, script), Effect.logError))
+).pipe(
   Layer.provideMerge(Worker.layer({ tasks, idleTimeout: "1 second", gracePeriod: 0 })),
   Layer.provideMerge(CronJob.layer("every second", { every: "1 second", task: Tick })),
   Layer.provide(Handlers),

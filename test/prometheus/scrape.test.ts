@@ -18,6 +18,7 @@ const transports = ["memory", "redis", "nats"] as const
 const interval = "2m"
 
 const children = new Map<string, ChildProcess>()
+const said = new Map<string, string>()
 const stops: Array<() => Promise<unknown>> = []
 let prometheus: Prometheus
 
@@ -28,6 +29,9 @@ const startWorker = async (transport: typeof transports[number]) => {
   const args = [String(port), transport, ...(server === undefined ? [] : [server.url])]
   const child = fork(join(import.meta.dirname, "program.ts"), args, { silent: true })
   children.set(transport, child)
+  for (const stream of [child.stdout, child.stderr]) {
+    stream?.setEncoding("utf8").on("data", (text: string) => said.set(transport, (said.get(transport) ?? "") + text))
+  }
   return { port, service: `app-${transport}` }
 }
 
@@ -37,13 +41,20 @@ const total = (samples: ReadonlyArray<Sample>) => samples.reduce((sum, { value }
 
 const sum = async (series: string) => total(await prometheus.query(`sum(${series})`))
 
-/** The jobs of one process are over, but for those that never end. */
-const isDone = async (transport: string) => {
+/** What the jobs of one process have not come to yet: all is over but for those that never end. */
+const missing = async (transport: string): Promise<ReadonlyArray<string>> => {
   const of = (labels: string) => `{troupe_transport="${transport}"${labels}}`
-  const reclaimed = await sum(`job_reclaimed_total${of(`, job_task="Block"`)}`)
   const ended = (task: string) => sum(`messaging_process_duration_seconds_count${of(`, job_task="${task}"`)}`)
-  return reclaimed >= 1 && await ended("Block") >= 2 && await ended("Later") >= 1 && await ended("Tick") >= 3 &&
-    await ended("Flaky") >= 3 * counts.flaky && await sum(`job_active${of("")}`) === 1
+  const wanted: ReadonlyArray<readonly [string, boolean]> = [
+    ["a lost lease", await sum(`job_lease_lost_total${of(`, job_task="Block"`)}`) >= 1],
+    ["a reclaimed job", await sum(`job_reclaimed_total${of(`, job_task="Block"`)}`) >= 1],
+    ["Block", await ended("Block") >= 2],
+    ["Later", await ended("Later") >= 1],
+    ["Tick", await ended("Tick") >= 3],
+    ["Flaky", await ended("Flaky") >= 3 * counts.flaky],
+    ["Hold", await sum(`job_active${of(`, job_task="Hold"`)}`) === 1]
+  ]
+  return wanted.filter(([, isSo]) => !isSo).map(([what]) => what)
 }
 
 beforeAll(async () => {
@@ -53,7 +64,14 @@ beforeAll(async () => {
   // a counter that was not seen before it rose does not rise
   await until("all are scraped and ready", async () => await sum("job_worker_ready") === 2 * transports.length)
   for (const child of children.values()) child.send("go")
-  for (const transport of transports) await until(`the jobs of ${transport} are over`, () => isDone(transport), 60)
+  for (const transport of transports) {
+    await until(`the jobs of ${transport} are over`, async () => (await missing(transport)).length === 0, 60).catch(
+      async (error) => {
+        const lacks = (await missing(transport)).join(", ")
+        throw new Error(`${transport} lacks ${lacks} and said:\n${said.get(transport)}`, { cause: error })
+      }
+    )
+  }
 }, 120_000)
 
 afterAll(async () => {

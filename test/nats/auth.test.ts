@@ -20,6 +20,7 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { afterEach, expect, test } from "vitest"
 import { type NatsServer, startNats } from "../servers/nats.ts"
+import { makeOperator } from "./operator.ts"
 
 const servers: Array<NatsServer> = []
 const directories: Array<string> = []
@@ -71,6 +72,33 @@ test("a token, in the URL or in the options", async () => {
   expect(await Effect.runPromise(ask({ servers: server.url, credentials }))).toBeGreaterThan(0)
   expect(await refusal({ servers: server.url })).toContain("check address, credentials and TLS settings")
 })
+
+test(
+  "a creds file of an account of an operator; one of another account, one that ran out and none are refused",
+  async () => {
+    const { creds, settings, stranger } = makeOperator()
+    const server = await start(settings)
+    const directory = mkdtempSync(join(tmpdir(), "troupe-creds-"))
+    directories.push(directory)
+    const sign = (name: string, content: string) => {
+      const credsFile = join(directory, name)
+      writeFileSync(credsFile, content)
+      return { servers: server.url, credentials: { credsFile } }
+    }
+    expect(await Effect.runPromise(ask(sign("worker.creds", creds())))).toBeGreaterThan(0)
+    for (
+      const options of [sign("stranger.creds", stranger()), sign("old.creds", creds(1_000)), { servers: server.url }]
+    ) {
+      expect(await refusal(options)).toContain("check address, credentials and TLS settings")
+    }
+    expect(await refusal(sign("empty.creds", "nothing"))).toContain("refused to connect")
+    const credsFile = join(directory, "missing.creds")
+    expect(await refusal({ servers: server.url, credentials: { credsFile } })).toContain(
+      "the creds file cannot be read"
+    )
+  },
+  30_000
+)
 
 test("an nkey; another one is refused", async () => {
   const user = newUser()

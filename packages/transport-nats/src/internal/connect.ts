@@ -63,13 +63,15 @@ const authentication = (credentials: Credentials | undefined): Effect.Effect<Con
   if ("nkey" in credentials) {
     return Effect.succeed({ authenticator: nkeyAuthenticator(new TextEncoder().encode(credentials.nkey)) })
   }
-  return Effect.map(
-    Effect.tryPromise({
-      try: () => readFile(credentials.credsFile),
-      catch: (error) => Errors.refused("to connect", `the creds file cannot be read: ${String(error)}`, error)
-    }),
-    (creds) => ({ authenticator: credsAuthenticator(creds) })
-  )
+  return Effect.tryPromise({
+    try: async () => {
+      const authenticator = credsAuthenticator(await readFile(credentials.credsFile))
+      // a file of something else is found out here: the client would take it for a server that is away
+      authenticator("")
+      return { authenticator }
+    },
+    catch: (error) => Errors.refused("to connect", `the creds file cannot be read: ${String(error)}`, error)
+  })
 }
 
 /** Waiting cannot help. */

@@ -75,7 +75,8 @@ const struct = ({ indexSignatures, propertySignatures }: SchemaAST.Objects): IsE
 
 /** Of schemas of which this can be told, without checks and transformations. */
 export const of = (ast: SchemaAST.AST): IsExact | undefined => {
-  if (ast.encoding !== undefined || ast.checks !== undefined || ast.encodingChecks !== undefined) return undefined
+  if (ast.encoding !== undefined || ast.checks !== undefined) return undefined
+  if ("encodingChecks" in ast && ast.encodingChecks !== undefined) return undefined
   switch (ast._tag) {
     case "Objects":
       return struct(ast)

@@ -17,8 +17,7 @@ const longestLife = 30_000
  * ms that a waiting request lives: about a lease. The server gives jobs to the request of a host that vanished until it
  * is over, and each of them comes again a lease later only.
  */
-const lifeOf = (heartbeat: number): number =>
-  Math.ceil(Math.min(longestLife, Math.max(shortestLife, 3 * heartbeat)))
+const lifeOf = (heartbeat: number): number => Math.ceil(Math.min(longestLife, Math.max(shortestLife, 3 * heartbeat)))
 
 /** ms between two signs of life of it. */
 const shortest = 100

@@ -89,7 +89,15 @@ export const make = (settings: Settings, queue: string, tasks: ReadonlyMap<strin
   const known = new Map<string, TaskSeries>(Array.from(tasks.keys(), (tag) => [tag, seriesOf(tag)]))
   let unknown: TaskSeries | undefined
   const unknownTask = (): TaskSeries => unknown ??= seriesOf(Names.other)
-  const series = (tag: string): TaskSeries => known.get(tag) ?? unknownTask()
+  // most jobs are of the task of the job before; a tag from the wire is a new text, and would be hashed each time
+  let last: { readonly tag: string; readonly ofTask: TaskSeries } | undefined
+  const series = (tag: string): TaskSeries => {
+    if (last?.tag === tag) return last.ofTask
+    const ofTask = known.get(tag)
+    if (ofTask === undefined) return unknownTask()
+    last = { tag, ofTask }
+    return ofTask
+  }
   const lateness = Series.byValue((task) =>
     recorder.bind(metrics.cronLateness, { ...ofQueue, [Names.attributes.task]: task })
   )

@@ -9,7 +9,11 @@ import { UndiciInstrumentation } from "@opentelemetry/instrumentation-undici"
 import * as Metrics from "@opentelemetry/sdk-metrics"
 import { NodeSDK } from "@opentelemetry/sdk-node"
 import * as Trace from "@opentelemetry/sdk-trace"
+import * as Client from "@troupe/core/Client"
+import * as MemoryTransport from "@troupe/core/MemoryTransport"
+import * as Task from "@troupe/core/Task"
 import * as Telemetry from "@troupe/core/Telemetry"
+import * as Worker from "@troupe/core/Worker"
 import { Otel } from "@troupe/otel"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
@@ -66,6 +70,35 @@ const configuration = {
 }
 
 class Refused extends Schema.TaggedError<Refused>()("Refused", { why: Schema.String }) {}
+
+class Visit extends Task.make("Visit", { payload: { url: Schema.String }, queue: "visits" }) {}
+
+/** A job whose handler uses the clients, over the memory transport. */
+const visit = (redis: Redis, url: string) =>
+  Effect.gen(function*() {
+    const job = yield* Visit.enqueue({ url })
+    yield* job.await
+    // the span ends after the record is there
+    const worker = yield* Worker.Worker
+    yield* Effect.repeat(Effect.sleep(1), { until: () => Effect.map(worker.finished, (jobs) => jobs === 1) })
+  }).pipe(
+    Effect.provide(
+      Layer.mergeAll(Client.layer, Worker.layer({ tasks: [Visit] })).pipe(
+        Layer.provide(Visit.toLayer(({ url }) =>
+          Effect.gen(function*() {
+            yield* Effect.promise(() => redis.set("visited", url))
+            yield* Effect.promise(() => fetch(url).then((response) => response.text()))
+            yield* Effect.callback<void>((resume) => {
+              Http.get(url, (response) => {
+                response.resume().once("end", () => resume(Effect.void))
+              })
+            })
+          })
+        )),
+        Layer.provide(MemoryTransport.layer)
+      )
+    )
+  )
 
 const run = Effect.fnUntraced(function*(redis: Redis, url: string) {
   const tracer = Api.trace.getTracer("user")
@@ -137,6 +170,8 @@ const run = Effect.fnUntraced(function*(redis: Redis, url: string) {
       Effect.withSpan("inner")
     )
   }).pipe(Effect.withSpan("nesting"))
+
+  yield* visit(redis, url)
 
   // a fiber without a span, resumed from within the span of another one
   let open = () => {}

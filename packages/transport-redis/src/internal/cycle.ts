@@ -20,7 +20,7 @@ import * as Script from "./script.ts"
  * ARGV[4] -> number of streams to read, then their names, the first one first
  *
  * then, for plain acknowledgements, the number of groups, and per group:
- *   stream, n, n entries, n ids, n records,
+ *   stream, n, "1" for jobs of keys, n entries, n ids, n records, then n keys if they have some,
  *   number of runs, and per run: count, time to live, channel of the client or ""
  *
  * then, for every other settlement: tag, stream, entry, id, "" or "k" .. key and
@@ -49,9 +49,9 @@ local now, up
 local groups = tonumber(ARGV[i])
 i = i + 1
 for _ = 1, groups do
-  local stream, n = P .. ARGV[i], tonumber(ARGV[i + 1])
-  local e, d, r = i + 2, i + 2 + n, i + 2 + 2 * n
-  i = r + n
+  local stream, n, keyed = P .. ARGV[i], tonumber(ARGV[i + 1]), ARGV[i + 2] == '1'
+  local e, d, r, k = i + 3, i + 3 + n, i + 3 + 2 * n, i + 3 + 3 * n
+  i = keyed and k + n or k
   -- whoever ends a job takes its entry away: what is all ours has no records
   local own, states
   if call('XACK', stream, 'g', unpack(ARGV, e, d - 1)) == n then
@@ -79,6 +79,7 @@ for _ = 1, groups do
         finish(ARGV[d + x], record, ttl, '', '0')
         if channel ~= '' then announce(channel, record, everywhere) end
       end
+      if keyed and (not own or own[x]) then advance(ARGV[k + x], ARGV[d + x]) end
       x = x + 1
     end
   end
@@ -170,6 +171,9 @@ return out
 )
 
 interface Group {
+  readonly stream: string
+  /** A key goes on when its job has left. */
+  readonly isKeyed: boolean
   readonly settlements: Array<Own>
   readonly records: Array<Arg>
   readonly runs: Array<string>
@@ -192,7 +196,7 @@ export const encode = (keys: Keys, head: ReadonlyArray<string>, settlements: Rea
   const groups = new Map<string, Group>()
   const others: Array<Own> = []
   for (const settlement of settlements) {
-    if (settlement._tag === "Ack" && settlement.delivery.envelope.key === undefined) {
+    if (settlement._tag === "Ack") {
       const { record } = settlement
       if (record.valueTimeToLive >= record.timeToLive) {
         addPlain(keys, groups, settlement, record)
@@ -203,10 +207,10 @@ export const encode = (keys: Keys, head: ReadonlyArray<string>, settlements: Rea
   }
   const args: Array<Arg> = [...head, String(groups.size)]
   const order: Array<Own> = []
-  for (const [stream, group] of groups) {
+  for (const group of groups.values()) {
     endRun(keys, group)
-    const { records, runs, settlements } = group
-    args.push(stream, String(settlements.length))
+    const { isKeyed, records, runs, settlements, stream } = group
+    args.push(stream, String(settlements.length), isKeyed ? "1" : "0")
     // by index: an iterator's steps are objects
     for (let i = 0; i < settlements.length; i++) {
       args.push(settlements[i]!.delivery.entry)
@@ -214,6 +218,7 @@ export const encode = (keys: Keys, head: ReadonlyArray<string>, settlements: Rea
     }
     for (let i = 0; i < settlements.length; i++) args.push(settlements[i]!.delivery.envelope.id)
     for (let i = 0; i < records.length; i++) args.push(records[i]!)
+    if (isKeyed) { for (let i = 0; i < settlements.length; i++) args.push(settlements[i]!.delivery.envelope.key!) }
     args.push(String(runs.length / 3))
     for (let i = 0; i < runs.length; i++) args.push(runs[i]!)
   }
@@ -231,11 +236,13 @@ const endRun = (keys: Keys, group: Group): void => {
 }
 
 const addPlain = (keys: Keys, groups: Map<string, Group>, settlement: Own, record: JobRecord): void => {
-  const { stream } = settlement.delivery
-  let group = groups.get(stream)
+  const { envelope, stream } = settlement.delivery
+  const isKeyed = envelope.key !== undefined
+  const name = isKeyed ? `k${stream}` : `p${stream}`
+  let group = groups.get(name)
   if (group === undefined) {
-    group = { settlements: [], records: [], runs: [], count: 0, ttl: 0, client: undefined }
-    groups.set(stream, group)
+    group = { stream, isKeyed, settlements: [], records: [], runs: [], count: 0, ttl: 0, client: undefined }
+    groups.set(name, group)
   }
   const ttl = Record.milliseconds(record.timeToLive)
   if (group.count > 0 && (group.ttl !== ttl || group.client !== record.replyTo)) {

@@ -70,8 +70,8 @@ export const cases: ReadonlyArray<Case> = [
       Check.equal(delivery.deliveries, 3, "its hand-outs")
       yield* kit.settle(subscription, kit.ack(delivery))
 
-      const late = yield* waiting(kit, { due: after(400) })
-      const at = (yield* kit.now()) + 1_500
+      const late = yield* waiting(kit, { due: after(2_000) })
+      const at = (yield* kit.now()) + 3_000
       yield* revise(kit, [to(late, { _tag: "At", at })], ["done"])
       Check.equal((yield* kit.locate(late))?.dueAt, Math.ceil(at), "when it is due")
       const second = yield* kit.arrival(subscription, "a job that was postponed", { notBefore: at, notAfter: at })

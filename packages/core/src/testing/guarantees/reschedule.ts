@@ -30,9 +30,9 @@ export const cases: ReadonlyArray<Case> = [
         const work = kit.work()
         yield* kit.worker(work, done)
         const earlier = yield* work.enqueue("earlier", { delay: "1 hour" })
-        const later = yield* work.enqueue("later", { delay: "700 millis" })
+        const later = yield* work.enqueue("later", { delay: "2 seconds" })
         const now = yield* work.enqueue("now", { delay: "1 hour" })
-        const at = (yield* kit.now) + 2_500
+        const at = (yield* kit.now) + 3_500
         Check.equal(yield* later.reschedule({ at }), "rescheduled", "the answer")
         const before = yield* kit.now
         Check.equal(yield* earlier.reschedule({ delay: "1 second" }), "rescheduled", "the answer")
@@ -160,10 +160,13 @@ export const cases: ReadonlyArray<Case> = [
       const work = kit.work({ key: () => "one" })
       yield* kit.worker(work, done)
       const late = yield* work.enqueue("late", { delay: "1 hour" })
-      yield* work.enqueue("middle", { delay: "1200 millis" })
-      const early = yield* work.enqueue("early", { delay: "500 millis" })
-      Check.equal(yield* early.reschedule({ delay: "2 seconds" }), "rescheduled", "the answer")
-      Check.equal(yield* late.reschedule({ delay: "600 millis" }), "rescheduled", "the answer")
+      const middle = yield* work.enqueue("middle", { delay: "30 minutes" })
+      const early = yield* work.enqueue("early", { delay: "10 minutes" })
+      // long enough for three calls on a busy machine
+      const at = (yield* kit.now) + 2_500
+      for (const [job, later] of [[early, 600], [late, 0], [middle, 300]] as const) {
+        Check.equal(yield* job.reschedule({ at: at + later }), "rescheduled", "the answer")
+      }
       Check.equal(yield* kit.outcome(early, 5_000), "succeeded: done: early", "the end")
       Check.equal(kit.journal.starts, ["late", "middle", "early"], "the order")
     })),

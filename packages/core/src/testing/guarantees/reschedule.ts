@@ -108,7 +108,7 @@ export const cases: ReadonlyArray<Case> = [
         const clients = [yield* kit.client, yield* kit.client, yield* kit.client]
         const answers = yield* Effect.forEach(
           clients,
-          ({ client }, i) => client.job(kit.queue, job.id).reschedule({ delay: 600 + 200 * i }),
+          ({ client }, i) => client.job(kit.queue, job.id).reschedule({ delay: 3_000 + 300 * i }),
           { concurrency: "unbounded" }
         )
         Check.equal(answers, ["rescheduled", "rescheduled", "rescheduled"], "the answers")

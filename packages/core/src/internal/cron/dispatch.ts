@@ -44,12 +44,6 @@ const sendBatch = 200
 
 const concurrency = 32
 
-/** ms that the cursors wait for the runs, which may be in this very process. */
-const courtesy = 50
-
-/** ms that a shutdown may take for the cursors. */
-const lastWords = 1_000
-
 const missedKey = ({ missed }: Ticks.Due): string | undefined => missed && `missed-${Entry.keyOf(missed.last)}`
 
 export const make = (options: Options) => {
@@ -217,11 +211,8 @@ export const make = (options: Options) => {
     yield* Runs.runs.remove(transport, next.dropped.map((key) => Runs.rowKey(name, key)))
   })
 
-  /**
-   * Deals with jobs whose time has come. Afterwards `at` says when they are due again. `next`: when another job is due,
-   * ms since the epoch by the broker's clock.
-   */
-  return Effect.fnUntraced(function*(entries: ReadonlyArray<Entry.Entry>, next: number) {
+  /** Deals with jobs whose time has come. Afterwards `at` says when they are due again. */
+  return Effect.fnUntraced(function*(entries: ReadonlyArray<Entry.Entry>) {
     const now = clock.now()
     const found = yield* State.states.read(transport, entries.map(({ definition }) => definition.name))
     const plans: Array<Plan> = []
@@ -235,14 +226,6 @@ export const make = (options: Options) => {
     yield* Effect.forEach(inlines, claim, { concurrency, discard: true })
     if (tasks.length === 0) return
     const refused = yield* send(tasks)
-    const recorded = Effect.forEach(tasks, (one) => record(one, refused), { concurrency, discard: true })
-    // the runs go first: a cursor that moves late costs duplicates at most
-    const rest = Math.min(courtesy, next - clock.now())
-    if (rest > 0) {
-      // a shutdown does not wait for the runs, but tells the history of them
-      const last = Effect.ignore(Effect.timeout(Effect.interruptible(recorded), lastWords))
-      yield* Effect.onInterrupt(Effect.sleep(rest), () => last)
-    }
-    yield* recorded
+    yield* Effect.forEach(tasks, (one) => record(one, refused), { concurrency, discard: true })
   })
 }

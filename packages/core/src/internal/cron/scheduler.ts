@@ -176,18 +176,13 @@ export const make = Effect.fnUntraced(function*(options: {
     while (true) {
       changed.closeUnsafe()
       const now = clock.now()
-      const due: Array<Entry.Entry> = []
-      let first = now + longestSleep
-      for (const entry of entries.values()) {
-        const { at } = entry
-        if (at === undefined) continue
-        if (at <= now) due.push(entry)
-        else if (at < first) first = at
-      }
+      const due = [...entries.values()].filter(({ at }) => at !== undefined && at <= now)
       if (due.length > 0) {
-        yield* dispatch(due, first)
+        yield* dispatch(due)
         continue
       }
+      let first = now + longestSleep
+      for (const { at } of entries.values()) if (at !== undefined && at < first) first = at
       yield* Effect.raceFirst(changed.await, Effect.sleep(Math.ceil(first - clock.now())))
     }
   })

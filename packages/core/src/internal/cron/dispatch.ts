@@ -5,6 +5,7 @@
  */
 import * as Arr from "effect/Array"
 import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import type { Client } from "../../Client.ts"
 import type { EnqueueError } from "../../EnqueueError.ts"
@@ -37,6 +38,8 @@ interface Plan {
   readonly found: Found<State.State>
   readonly due: Ticks.Due
   readonly tickets: ReadonlyArray<Ticket>
+  /** Of what seems to be missed: what a scheduler sent that ended before it moved the cursor. */
+  readonly sent: ReadonlyArray<Ticket>
 }
 
 /** Jobs per call of the broker. */
@@ -44,10 +47,36 @@ const sendBatch = 200
 
 const concurrency = 32
 
+/** Missed ticks that are looked at: a scheduler that ends leaves the first ones behind. */
+const looks = 100
+
 const missedKey = ({ missed }: Ticks.Due): string | undefined => missed && `missed-${Entry.keyOf(missed.last)}`
 
 export const make = (options: Options) => {
   const { client, clock, codeOf, inline, onRun, transport } = options
+
+  /**
+   * A scheduler sends the job of a tick, then moves the cursor. If it ends in between, the tick looks like a missed one:
+   * it has a row if it began, and a job if it did not.
+   */
+  const leaveSent = Effect.fnUntraced(function*({ definition, next }: Entry.Entry, cursor: number, due: Ticks.Due) {
+    const { name, what } = definition
+    if (due.missed === undefined || what._tag !== "Task") return { due, sent: [] }
+    const looked = Ticks.between(next, cursor, due.missed.last, looks)
+    const rows = yield* Runs.runs.read(transport, looked.map((tick) => Runs.rowKey(name, Entry.keyOf(tick))))
+    const sent = new Set(looked.filter((_, index) => rows[index]!.value !== undefined))
+    const others = looked.filter((tick) => !sent.has(tick))
+    if (Arr.isReadonlyArrayNonEmpty(others)) {
+      const jobs = yield* transport.log.locate(
+        what.queue,
+        Arr.map(others, (tick) => Runs.idOf(name, Entry.keyOf(tick)))
+      )
+      others.forEach((tick, index) => {
+        if (Option.isSome(jobs[index]!)) sent.add(tick)
+      })
+    }
+    return { due: { ...due, missed: Ticks.without(due.missed, looked, sent) }, sent: [...sent].sort((a, b) => a - b) }
+  })
 
   /** `undefined` if there is nothing to do; then `entry.at` is right again. */
   const plan = Effect.fnUntraced(function*(
@@ -70,7 +99,7 @@ export const make = (options: Options) => {
       return undefined
     }
     const left = definition.limit === undefined ? Number.POSITIVE_INFINITY : definition.limit - state.count
-    const due = left <= 0 ? undefined : Ticks.due(
+    const ticks = left <= 0 ? undefined : Ticks.due(
       next,
       {
         missed: definition.missed,
@@ -79,14 +108,19 @@ export const make = (options: Options) => {
       state.cursor,
       now
     )
-    if (due === undefined) {
+    if (ticks === undefined) {
       entry.at = left <= 0 ? undefined : next(state.cursor)
       return undefined
     }
-    const tickets = due.run.slice(0, left).map((tick) =>
-      Entry.ticketOf(definition, { key: Entry.keyOf(tick), tick, trigger: "schedule" })
-    )
-    return { entry, found, due, tickets }
+    const ticketOf = (tick: number) => Entry.ticketOf(definition, { key: Entry.keyOf(tick), tick, trigger: "schedule" })
+    const { due, sent } = yield* leaveSent(entry, state.cursor, ticks)
+    return {
+      entry,
+      found,
+      due,
+      tickets: due.run.slice(0, Math.max(0, left - sent.length)).map(ticketOf),
+      sent: sent.map(ticketOf)
+    }
   })
 
   const expiryOf = ({ jitter, missedWindow }: Definition, tick: number) => tick + missedWindow + jitter
@@ -147,13 +181,18 @@ export const make = (options: Options) => {
 
   /** The state after these ticks; `undefined` if another process has dealt with them. */
   const advance = (state: State.State | undefined, plan: Plan) => {
-    const { due, entry, tickets } = plan
+    const { due, entry, sent, tickets } = plan
     if (state === undefined || state.spec !== entry.spec || state.cursor >= due.cursor) return undefined
-    const fresh = tickets.filter(({ tick }) => tick > state.cursor)
+    const isFresh = ({ tick }: Ticket) => tick > state.cursor
+    const [before, fresh] = [sent.filter(isFresh), tickets.filter(isFresh)]
     const missed = missedKey(due)
-    const keys = [...(missed === undefined ? [] : [missed]), ...fresh.map(({ key }) => key)]
+    const keys = [
+      ...before.map(({ key }) => key),
+      ...(missed === undefined ? [] : [missed]),
+      ...fresh.map(({ key }) => key)
+    ]
     return State.record(
-      { ...state, cursor: due.cursor, count: state.count + fresh.length },
+      { ...state, cursor: due.cursor, count: state.count + before.length + fresh.length },
       keys,
       entry.definition.keep.count
     )
@@ -166,7 +205,7 @@ export const make = (options: Options) => {
 
   /** Takes what was enqueued into the history, and moves the cursor. */
   const record = Effect.fnUntraced(function*(plan: Plan, refused: ReadonlyMap<Ticket, string>) {
-    const { due, entry, found, tickets } = plan
+    const { due, entry, found, sent, tickets } = plan
     const { name } = entry.definition
     yield* Effect.forEach(rowsOf(plan, refused), (row) => Runs.write(transport, row, 0), { discard: true })
     const first = advance(found.value, plan)
@@ -179,7 +218,7 @@ export const make = (options: Options) => {
           return next?.state
         })) !== undefined
     entry.at = entry.next(due.cursor)
-    for (const { key } of tickets) onRun(name, key)
+    for (const { key } of [...sent, ...tickets]) onRun(name, key)
     // another scheduler was faster
     if (!written) return
     yield* warnOfMissed(plan)

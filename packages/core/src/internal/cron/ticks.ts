@@ -82,6 +82,22 @@ export const due = (
     : { run: [], missed: missedUpTo(newest), cursor: newest }
 }
 
+/** What was missed, without ticks that were sent after all. `looked`: the first of the missed ones. */
+export const without = (
+  missed: NonNullable<Due["missed"]>,
+  looked: ReadonlyArray<number>,
+  sent: ReadonlySet<number>
+): Due["missed"] => {
+  const left = looked.filter((tick) => !sent.has(tick))
+  const count = missed.count - sent.size
+  if (count <= 0) return undefined
+  return {
+    count,
+    first: left[0] ?? missed.first,
+    last: sent.has(missed.last) ? left.at(-1) ?? missed.last : missed.last
+  }
+}
+
 /** ms that a tick is delayed by: the same in every process, spread evenly over ticks and names. */
 export const jitter = (name: string, tick: number, most: number): number => {
   if (most === 0) return 0

@@ -257,6 +257,37 @@ export const cases: ReadonlyArray<Case> = [
     })),
 
   define(
+    "a run that a scheduler sent and did not live to write down is in the history, and is not told as missed",
+    (kit) =>
+      Effect.gen(function*() {
+        const { name, runs, task, worker } = yield* tickingOf(kit)
+        yield* worker(quick)
+        const [victim, other] = [yield* schedulerOf(kit), yield* schedulerOf(kit)]
+        const job = CronJob.make(name, { every, payload, task, missed: "latest", overlap: "allow" })
+        yield* victim.register(job)
+        yield* kit.until(() => runs.length >= 1, "the first tick", patience)
+        // it sends, and does not get to the cursor
+        yield* victim.faults.stall(({ operation }) => operation === "put")
+        yield* kit.elapse(3 * every)
+        yield* victim.faults.stall(true)
+        const before = runs.length
+        yield* kit.elapse(3 * every)
+        yield* other.register(job)
+        yield* kit.until(() => runs.length >= before + 2, "ticks of the other one", patience)
+        yield* other.stop
+        const started = new Set(runs.map(({ tick }) => tick))
+        const isOver = (all: ReadonlyArray<CronJob.CronRun>) =>
+          all.filter(({ status }) => status === "COMPLETED").length >= started.size
+        const history = yield* untilHistory(kit, name, isOver, "the end of all runs")
+        const completed = history.filter(({ status }) => status === "COMPLETED").map(({ tick }) => tick)
+        Check.equal(completed.toSorted(), [...started].sort(), "runs in the history")
+        const missed = history.find(({ reason }) => reason === "Missed")
+        Check.isTrue(missed !== undefined && !started.has(missed.tick), "what ran is told as missed")
+        yield* victim.faults.heal
+      })
+  ),
+
+  define(
     "a tick that finds no worker within its window expires, and the history says so",
     (kit) =>
       Effect.gen(function*() {

@@ -102,10 +102,18 @@ describe("npm start -- --transport redis --workers 3", { timeout: 300_000 }, () 
     const redis = new Redis(server.url)
     const stream = "troupe:1:q:{index}:s:normal"
     let stolen: Promise<void> | undefined
+    // the newest job that nobody has yet; there may be none just now
+    const script = `
+      local stream = KEYS[1]
+      local group = redis.call('XINFO', 'GROUPS', stream)[1]
+      local last
+      for i = 1, #group, 2 do if group[i] == 'last-delivered-id' then last = group[i + 1] end end
+      local entry = redis.call('XREVRANGE', stream, '+', '(' .. last, 'COUNT', 1)[1]
+      if not entry then return 0 end
+      redis.call('DEL', 'troupe:1:q:{index}:t' .. entry[2][1])
+      return redis.call('XDEL', stream, entry[1])`
     const steal = async () => {
-      // the newest job: nobody has it yet
-      const [[entry, fields]] = await redis.xrevrange(stream, "+", "-", "COUNT", 1) as [[string, Array<string>]]
-      await redis.multi().xdel(stream, entry).del(`troupe:1:q:{index}:t${fields[0]}`).exec()
+      while (await redis.eval(script, 1, stream) !== 1) await new Promise((resolve) => setTimeout(resolve, 2))
     }
     const { code, stderr, stdout } = await start(
       folder,

@@ -54,6 +54,10 @@ const consumerInfo = (answer: ApiConsumer): ConsumerInfo => ({
   ackPending: answer.num_ack_pending
 })
 
+/** How often, and after how many ms, it is looked for what somebody else creates. */
+const joinTries = 10
+const joinPause = 50
+
 export const make = (link: Link, options: Options) => {
   const start = <A>(call: Call<A>): void =>
     link.request({
@@ -143,12 +147,25 @@ export const make = (link: Link, options: Options) => {
       ["noStream", undefined]
     )
     if (options.bindOnly) return Effect.flatMap(read, check)
+    const create = call<ApiStream, ApiStream | undefined>(
+      operation,
+      `STREAM.CREATE.${config.name}`,
+      streamBody(config),
+      (answer) => answer,
+      ["taken", undefined]
+    )
+    /** Of two that create a stream at once, the server may refuse one because of the other's. */
+    const join = (tries: number): Effect.Effect<void, TransportError> =>
+      Effect.flatMap(read, (found) => {
+        if (found !== undefined) return check(found)
+        if (tries === 0) return Effect.fail(Errors.refused(operation, "another stream has its name or its subjects"))
+        return Effect.andThen(Effect.sleep(joinPause), join(tries - 1))
+      })
     // one that is there stays as it is: an admin may have changed its limits
     return Effect.flatMap(read, (found) =>
-      found !== undefined ? check(found) : Effect.flatMap(
-        call<ApiStream, ApiStream>(operation, `STREAM.CREATE.${config.name}`, streamBody(config), (answer) => answer),
-        check
-      ))
+      found !== undefined
+        ? check(found)
+        : Effect.flatMap(create, (made) => made === undefined ? join(joinTries) : check(made)))
   }
 
   const ensureConsumer = (config: ConsumerConfig): Effect.Effect<void, TransportError> => {

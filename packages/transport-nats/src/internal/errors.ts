@@ -11,7 +11,15 @@ export interface ApiError {
 }
 
 /** `passing`: try again later. */
-export type Kind = "wrongSequence" | "full" | "noStream" | "noConsumer" | "noMessage" | "passing" | "refused"
+export type Kind =
+  | "wrongSequence"
+  | "full"
+  | "taken"
+  | "noStream"
+  | "noConsumer"
+  | "noMessage"
+  | "passing"
+  | "refused"
 
 const kinds: ReadonlyMap<number, Kind> = new Map([
   [10071, "wrongSequence"],
@@ -21,6 +29,9 @@ const kinds: ReadonlyMap<number, Kind> = new Map([
   [10023, "full"],
   [10028, "full"],
   [10047, "full"],
+  // the name or the subjects of a stream, maybe since a moment and by its like
+  [10058, "taken"],
+  [10065, "taken"],
   [10059, "noStream"],
   [10014, "noConsumer"],
   [10037, "noMessage"],

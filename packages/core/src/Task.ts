@@ -24,10 +24,12 @@ import type { EnqueueError } from "./EnqueueError.ts"
 import type { EnqueueOptions, NewJob } from "./EnqueueOptions.ts"
 import type { Control, Execution } from "./Execution.ts"
 import * as HandlerService from "./internal/handler.ts"
+import * as Middlewares from "./internal/middleware.ts"
 import * as NewJobs from "./internal/newJob.ts"
 import { isPlain } from "./internal/plain.ts"
 import * as Job from "./Job.ts"
 import type { Enqueued } from "./JobRef.ts"
+import type * as TaskMiddleware from "./TaskMiddleware.ts"
 import type { TracePolicy } from "./Telemetry.ts"
 import type { TransportError } from "./TransportError.ts"
 
@@ -100,7 +102,8 @@ export interface Task<
   in out Tag extends string,
   out Payload extends Schema.Top = Schema.Void,
   out Success extends Schema.Top = Schema.Void,
-  out Error extends Schema.Top = Schema.Never
+  out Error extends Schema.Top = Schema.Never,
+  out Middleware extends TaskMiddleware.Any = never
 > extends Pipeable {
   new(_: never): {}
 
@@ -111,6 +114,8 @@ export interface Task<
   readonly successSchema: Success
   readonly errorSchema: Error
   readonly policy: Policy
+  /** From the innermost. */
+  readonly middlewares: ReadonlyArray<Middleware>
 
   /** Sends a job. Needs a `Client`, never a handler. */
   enqueue(payload: Payload["~type.make.in"], options?: EnqueueOptions): Effect.Effect<
@@ -136,12 +141,20 @@ export interface Task<
     Handler<Tag>,
     EX,
     | Exclude<RX, Scope>
-    | Exclude<R, Scope>
-    | HandlerServices<Fn>
+    | TaskMiddleware.ApplyServices<Middleware, Exclude<R, Scope> | HandlerServices<Fn>>
     | Payload["DecodingServices"]
     | Success["EncodingServices"]
     | Error["EncodingServices"]
   >
+
+  /**
+   * The same task with a middleware around its handler, and around the
+   * middlewares that it has. Enqueue and serve this one: its errors are those
+   * of both.
+   */
+  middleware<M extends TaskMiddleware.Any>(
+    middleware: M
+  ): Task<Tag, Payload, Success, TaskMiddleware.ErrorWith<Error, M>, Middleware | M>
 }
 
 export type JobOf<Success extends Schema.Top, Error extends Schema.Top> = Job.Job<
@@ -165,6 +178,7 @@ export interface Any extends Pipeable {
   readonly successSchema: Schema.Top
   readonly errorSchema: Schema.Top
   readonly policy: Policy
+  readonly middlewares: ReadonlyArray<TaskMiddleware.Any>
 }
 
 // indexed access, not `infer`: a failed inference would turn a missing handler into `never`
@@ -295,8 +309,17 @@ const Proto = {
     return Layer.effectContext(Effect.gen({ self: this }, function*() {
       const services = yield* Effect.context<never>()
       const handler = Effect.isEffect(build) ? yield* build : build
-      return Context.make(HandlerService.key(this._tag), HandlerService.make(this, handler, services))
+      const wrapped = Middlewares.wrap(handler, this.middlewares, services)
+      return Context.make(HandlerService.key(this._tag), HandlerService.make(this, wrapped, services))
     }))
+  },
+  middleware(this: Made, middleware: TaskMiddleware.Any) {
+    return makeProto({
+      ...this,
+      _tag: this._tag,
+      errorSchema: Middlewares.errorWith(this.errorSchema, middleware.error),
+      middlewares: [...this.middlewares, middleware]
+    })
   }
 }
 
@@ -334,6 +357,7 @@ export const make = <
     successSchema: options.success ?? Schema.Void,
     errorSchema: options.error ?? Schema.Never,
     policy: policyOf(tag, options as Options<never, Schema.Top, Schema.Top>),
+    middlewares: [],
     isPlain: options.key === undefined && options.idempotencyKey === undefined && isPlain(payloadSchema.ast),
     keyOf: options.key as Made["keyOf"],
     idempotencyKeyOf: options.idempotencyKey as Made["idempotencyKeyOf"]

@@ -8,6 +8,7 @@ import * as Schema from "effect/Schema"
 import type { Scope } from "effect/Scope"
 import type { Control, Execution } from "./Execution.ts"
 import type * as Task from "./Task.ts"
+import type * as TaskMiddleware from "./TaskMiddleware.ts"
 
 /** What a handler of this task looks like; its requirements are inferred. */
 export type HandlerFrom<T extends Task.Any> = (
@@ -20,9 +21,12 @@ export type HandlersFrom<T extends Task.Any> = {
   readonly [Current in T as Current["_tag"]]: HandlerFrom<Current>
 }
 
-/** What the handlers require, each attempt's `Scope` excluded. */
-export type HandlersServices<Handlers> = {
-  readonly [Tag in keyof Handlers]: Task.HandlerServices<Handlers[Tag]>
+/** What the handlers require, with the middlewares of their tasks around them, each attempt's `Scope` excluded. */
+export type HandlersServices<T extends Task.Any, Handlers> = {
+  readonly [Tag in keyof Handlers]: TaskMiddleware.ApplyServices<
+    Extract<T, { readonly _tag: Tag }>["middlewares"][number],
+    Task.HandlerServices<Handlers[Tag]>
+  >
 }[keyof Handlers]
 
 /** What decoding payloads and encoding results requires. */
@@ -43,7 +47,7 @@ export interface TaskGroup<T extends Task.Any> {
   ): Layer.Layer<
     Task.ToHandler<T>,
     EX,
-    Exclude<RX, Scope> | HandlersServices<Handlers> | CodecServices<T>
+    Exclude<RX, Scope> | HandlersServices<T, Handlers> | CodecServices<T>
   >
   /** Both groups' tasks. Throws `DuplicateTag` if they share a tag. */
   merge<T2 extends Task.Any>(that: TaskGroup<T2>): TaskGroup<T | T2>

@@ -48,6 +48,8 @@ export class BrokerClock {
     if (answer?._tag === "Failed") return yield* answer.error
     const [stored] = yield* this.streams.last(this.stream, [this.subject])
     if (stored === undefined) return yield* Errors.unavailable("measure the time", "the row is not there")
+    // a repeat of the request came after its answer: this one says nothing
+    if (answer?._tag !== "Stored" || stored.sequence !== answer.sequence) return { least: -Infinity, most: Infinity }
     // both clocks are rounded down to whole ms
     return { least: stored.timestamp - after - 1, most: stored.timestamp + 1 - before }
   })

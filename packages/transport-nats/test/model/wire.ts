@@ -110,6 +110,11 @@ export class Wire {
 
   // --- travelling ---
 
+  /** A server that was started again is another one until the connection is there. */
+  private get isConnected(): boolean {
+    return this.incarnation === this.server.incarnation
+  }
+
   private get latency(): number {
     const { latency } = this.network
     // most messages take little, a few take long
@@ -132,7 +137,7 @@ export class Wire {
 
   request(run: () => void): void {
     this.travel(() => {
-      if (!this.cut) this.server.handle(run)
+      if (!this.cut && this.isConnected) this.server.handle(run)
     })
   }
 
@@ -157,7 +162,7 @@ export class Wire {
       })
     const lost = () => this.world.after(this.random.int(200, 1_500), () => end(onLost))
     this.travel(() => {
-      if (this.cut || requestLost || !this.server.up) return void lost()
+      if (this.cut || requestLost || !this.server.up || !this.isConnected) return void lost()
       // a crash before the server gets to it
       const giveUp = this.world.after(5_000, () => end(onLost))
       this.server.handle(() => {
@@ -167,11 +172,12 @@ export class Wire {
         if (replyLost || this.cut) return void lost()
         this.travel(() => this.cut ? lost() : end(() => onAnswer(answer)))
       })
-      // a retry that overtook what it repeats
+      // a retry that overtook what it repeats: it does not outlive the server
       if (repeated) {
+        const { incarnation } = this.server
         this.world.after(this.random.int(0, 2_000), () =>
           this.server.handle(() => {
-            if (!this.server.leaderless) run(isAgain)
+            if (!this.server.leaderless && incarnation === this.server.incarnation) run(isAgain)
           }))
       }
     })
@@ -346,7 +352,7 @@ export class Wire {
         Effect.acquireRelease(
           this.call("listen", () => {
             const hear = (message: CoreMessage) => {
-              if (this.random.chance(this.network.losePush)) return
+              if (!this.isConnected || this.random.chance(this.network.losePush)) return
               this.arrive(() => onMessage(message.subject, message.bytes))
             }
             return subjects.map((subject) => server.listen(subject, hear))

@@ -146,7 +146,7 @@ export const toBytes = (self: Envelope): Uint8Array => {
   const after = self.due?._tag === "After" ? self.due.after : undefined
   checkNumbers(self)
   if (isUsual(self)) {
-    const header = usual.write(self, usualOf, self.id, self.enqueuedAt, self.replyTo, self.signature, false)
+    const header = usual.write(self, usualOf, self.id, self.enqueuedAt, self.key, self.replyTo, self.signature, false)
     if (header !== undefined) return Frame.write(format, header, self.body)
   }
   // defaults are left out: parsing is the larger part of the cost of a delivery
@@ -155,10 +155,10 @@ export const toBytes = (self: Envelope): Uint8Array => {
     i: self.id,
     q: self.queue,
     t: self.task,
-    k: self.key,
     c: self.contentType,
     h: isEmpty(self.headers) ? undefined : self.headers,
     e: self.enqueuedAt,
+    k: self.key,
     x: self.expiresAt,
     m: self.maxAttempts,
     r: self.replyTo,
@@ -180,7 +180,7 @@ export const toBytes = (self: Envelope): Uint8Array => {
 export const toParts = (self: Envelope): Frame.Parts | undefined => {
   checkNumbers(self)
   if (!isUsual(self)) return undefined
-  const header = usual.write(self, usualOf, self.id, self.enqueuedAt, self.replyTo, self.signature, true)
+  const header = usual.write(self, usualOf, self.id, self.enqueuedAt, self.key, self.replyTo, self.signature, true)
   return header === undefined ? undefined : Frame.parts(format, header, self.body)
 }
 
@@ -235,7 +235,7 @@ type Usual = Pick<Envelope, "queue" | "task" | "contentType" | "priority">
 const usualOf = ({ contentType, priority, queue, task }: Usual): Usual => ({ queue, task, contentType, priority })
 
 const usual = new Templates<Usual>(
-  { start: "{\"v\":1,\"i\":\"", replyTo: ",\"r\":\"", signature: ",\"s\":\"" },
+  { start: "{\"v\":1,\"i\":\"", key: ",\"k\":\"", replyTo: ",\"r\":\"", signature: ",\"s\":\"" },
   (a, b) => a.task === b.task && a.queue === b.queue && a.contentType === b.contentType && a.priority === b.priority,
   ({ contentType, priority, queue, task }) => [
     `",${members({ q: queue, t: task, c: contentType })},"e":`,
@@ -251,20 +251,19 @@ const usualVersion = 1
 /** Neither a successor nor with options. */
 const isUsual = (self: Envelope): boolean =>
   self.version === usualVersion && self.revision === 0 && self.attempt === 1 && self.deliveries === 0 &&
-  self.due === undefined &&
-  self.key === undefined && self.expiresAt === undefined && self.maxAttempts === undefined &&
+  self.due === undefined && self.expiresAt === undefined && self.maxAttempts === undefined &&
   self.writtenAt === self.enqueuedAt && self.unknownSince === undefined && self.lastError === undefined &&
   self.prevTraceparent === undefined && isEmpty(self.headers)
 
 // shared by many: nobody may write to it
 const noHeaders: Envelope["headers"] = Object.freeze({})
 
-const ofUsual = ({ fields, id, replyTo, signature, time }: Found<Usual>, body: Uint8Array): Envelope => ({
+const ofUsual = ({ fields, id, key, replyTo, signature, time }: Found<Usual>, body: Uint8Array): Envelope => ({
   version: usualVersion,
   id,
   queue: fields.queue,
   task: fields.task,
-  key: undefined,
+  key,
   contentType: fields.contentType,
   headers: noHeaders,
   enqueuedAt: time,

@@ -68,6 +68,8 @@ const envelopes = [
   ...texts.flatMap((text) => [
     envelope({ id: text }),
     envelope({ replyTo: text }),
+    envelope({ key: text }),
+    envelope({ key: text, replyTo: undefined, signature: "1.k.code" }),
     envelope({ signature: text }),
     envelope({ queue: text }),
     envelope({ task: text, contentType: text, priority: text, replyTo: undefined })
@@ -122,7 +124,7 @@ describe("usual headers", () => {
   })
 
   it("that are damaged anywhere are read as JSON reads them", () => {
-    const usual = envelope({ signature: "1.k.code" })
+    const usual = envelope({ key: "key-1", signature: "1.k.code" })
     Envelope.fromBytes(Envelope.toBytes(usual))
     const header = headerOf(Envelope.toBytes(usual))
     const outcome = (read: () => unknown) => {
@@ -156,7 +158,9 @@ describe("usual headers", () => {
       if (parts !== undefined) assert.deepStrictEqual(joined(parts), new Uint8Array(JobRecord.toBytes(one)))
     }
     assert.isDefined(Envelope.toParts(envelope({ id: "job-2" })))
+    assert.isDefined(Envelope.toParts(envelope({ id: "job-2", key: "key-2" })))
     assert.isDefined(JobRecord.toParts(record({ id: "job-2" })))
+    assert.isUndefined(Envelope.toParts(envelope({ key: "é" })))
     assert.isUndefined(Envelope.toParts(envelope({ queue: "é" })))
     assert.isUndefined(JobRecord.toParts(record({ task: "日本" })))
     assert.throws(() => Envelope.toParts(envelope({ enqueuedAt: NaN })), /enqueuedAt is NaN/)

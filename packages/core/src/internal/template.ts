@@ -1,7 +1,8 @@
 /**
  * Headers of the usual form, without JSON: parsing and writing them would be
  * the larger part of the cost of a job. What differs from one job to the next
- * is an id, a time, who waits and a signature; the rest is compared as one text.
+ * is an id, a time, a key, who waits and a signature; the rest is compared as one
+ * text.
  *
  * The text is the one that `JSON.stringify` writes. What does not look like
  * that is not found here, and for `JSON.parse` to judge.
@@ -11,6 +12,8 @@
 export interface Form {
   /** Up to the id. */
   readonly start: string
+  /** Before the key, if there is one; empty where none ever is. */
+  readonly key: string
   /** Before who waits, if somebody does. */
   readonly replyTo: string
   /** Before the signature, if there is one. */
@@ -22,6 +25,7 @@ export interface Found<Fields> {
   fields: Fields
   id: string
   time: number
+  key: string | undefined
   replyTo: string | undefined
   signature: string | undefined
 }
@@ -48,9 +52,9 @@ class Template<Fields> {
   readonly fields: Fields
   /** Between id and time. */
   readonly middle: string
-  /** Between time and who waits. */
+  /** Between time and key. */
   readonly after: string
-  /** Between who waits and the signature. */
+  /** Between who waits, or the key, and the signature. */
   readonly end: string
   /** Its parts have one byte per UTF-16 unit; what differs always has. */
   readonly isAscii: boolean
@@ -80,6 +84,7 @@ export class Templates<Fields extends object> {
     fields: undefined,
     id: "",
     time: 0,
+    key: undefined,
     replyTo: undefined,
     signature: undefined
   }
@@ -123,6 +128,7 @@ export class Templates<Fields extends object> {
     pick: (self: Fields) => Fields,
     id: string,
     time: number,
+    key: string | undefined,
     replyTo: string | undefined,
     signature: string | undefined,
     mustBeAscii: boolean
@@ -135,6 +141,10 @@ export class Templates<Fields extends object> {
     if (!plain.test(id) || (mustBeAscii && !template.isAscii)) return undefined
     const form = this.#form
     let text = form.start + id + template.middle + time + template.after
+    if (key !== undefined) {
+      if (!plain.test(key)) return undefined
+      text += form.key + key + "\""
+    }
     if (replyTo !== undefined) {
       if (template.replyTo !== replyTo) {
         if (!plain.test(replyTo)) return undefined
@@ -187,6 +197,13 @@ export class Templates<Fields extends object> {
     at += template.after.length
 
     const form = this.#form
+    let key: string | undefined
+    if (form.key !== "" && text.startsWith(form.key, at)) {
+      at += form.key.length
+      key = text.slice(at, text.indexOf("\"", at))
+      if (!plain.test(key)) return false
+      at += key.length + 1
+    }
     let replyTo: string | undefined
     if (text.startsWith(form.replyTo, at)) {
       at += form.replyTo.length
@@ -213,6 +230,7 @@ export class Templates<Fields extends object> {
     if (at !== text.length - 1 || text.charCodeAt(at) !== brace) return false
     const found = this.#found
     found.time = time
+    found.key = key
     found.replyTo = replyTo
     found.signature = signature
     return true

@@ -25,6 +25,7 @@ export const acl: ReadonlyArray<string> = [
   "+get",
   "+set",
   "+mget",
+  "+mset",
   "+msetnx",
   "+incr",
   "+persist",

@@ -39,7 +39,7 @@ import * as Script from "./script.ts"
  * that a repeat gets the same answer; an Ack is recognised by its record.
  */
 export const script = Script.make(
-  `${Lua.prelude}${Lua.read}${Lua.push}${Lua.join}${Lua.advance}${Lua.promote}${Lua.nextDue}
+  `${Lua.prelude}${Lua.read}${Lua.push}${Lua.join}${Lua.follower}${Lua.advance}${Lua.promote}${Lua.nextDue}
 ${Lua.admit}${Lua.finish}${Lua.announce}${Lua.handOver}
 local N, want, everywhere = #ARGV, tonumber(ARGV[2]), ARGV[3] == '1'
 local i = 5 + tonumber(ARGV[4])
@@ -65,7 +65,7 @@ for _ = 1, groups do
   end
   local runs = tonumber(ARGV[i])
   i = i + 1
-  local x = 0
+  local x, m, keys, ids = 0, 0, {}, {}
   for _ = 1, runs do
     local count, ttl, channel = tonumber(ARGV[i]), ARGV[i + 1], ARGV[i + 2]
     i = i + 3
@@ -79,10 +79,14 @@ for _ = 1, groups do
         finish(ARGV[d + x], record, ttl, '', '0')
         if channel ~= '' then announce(channel, record, everywhere) end
       end
-      if keyed and (not own or own[x]) then advance(ARGV[k + x], ARGV[d + x]) end
+      if keyed and (not own or own[x]) then
+        m = m + 1
+        keys[m], ids[m] = ARGV[k + x], ARGV[d + x]
+      end
       x = x + 1
     end
   end
+  advance(keys, ids)
   position = position + n
 end
 
@@ -118,20 +122,20 @@ while i <= N do
       end
     end
     if tag == 'Bury' then i = i + 1 end
-    if own and key ~= '' then advance(string.sub(key, 2), id) end
+    if own and key ~= '' then advance({ string.sub(key, 2) }, { id }) end
   elseif not own then
     if call('EXISTS', P .. 'x:' .. entry .. tag) == 0 then lost[#lost + 1] = position end
     if tag == 'Forward' then i = i + 4 end
   elseif tag == 'Drop' then
     call('SET', P .. 'x:' .. entry .. tag, '', 'PX', 600000)
     if not over then call('DEL', P .. 't:' .. id) end
-    if key ~= '' then advance(string.sub(key, 2), id) end
+    if key ~= '' then advance({ string.sub(key, 2) }, { id }) end
   else
     local level, kind, due, envelope = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3]
     i = i + 4
     if over then
       lost[#lost + 1] = position
-      if key ~= '' then advance(string.sub(key, 2), id) end
+      if key ~= '' then advance({ string.sub(key, 2) }, { id }) end
     else
       if not now then now, up = clock() end
       call('SET', P .. 'x:' .. entry .. tag, '', 'PX', 600000)

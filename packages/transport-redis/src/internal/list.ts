@@ -19,7 +19,7 @@ import * as Script from "./script.ts"
  * A page of a sorted set of ids.
  *
  * KEYS[1] -> what all keys of the queue begin with
- * ARGV[1] -> "d" or "dead"
+ * ARGV[1] -> "d", "f" or "dead"
  * ARGV[2] -> how many
  * ARGV[3] -> score and
  * ARGV[4] -> id of the last one that was seen, or ""
@@ -27,7 +27,7 @@ import * as Script from "./script.ts"
  * Answers the next score and id, or "", then what was found. The last id may
  * be gone: for a moment it is put back, to learn its rank.
  */
-const sorted = Script.make(`${Lua.prelude}${Lua.read}${Lua.push}${Lua.join}${Lua.promote}${found}
+const sorted = Script.make(`${Lua.prelude}${Lua.read}${Lua.push}${Lua.join}${Lua.promote}${Lua.follower}${found}
 call('DEL', P .. '-')
 local now = clock()
 promote(now, 500)
@@ -145,22 +145,26 @@ export const list = Effect.fnUntraced(function*(
       { operation, queue, command: "evalsha", script, args: ["1", base, ...args], repeatable: true },
       (reply) => listed(queue, reply, cursorLength)
     )
+  const inSet = (set: string, limit: number, [score = "", id = ""]: ReadonlyArray<string>) =>
+    run(sorted, [set, String(limit), score, id], 2)
   if (place === "scheduled" || place === "dead") {
-    const [score = "", id = ""] = cursor
-    const { items, next } = yield* run(sorted, [place === "dead" ? "dead" : "d", String(limit), score, id], 2)
+    const { items, next } = yield* inSet(place === "dead" ? "dead" : "d", limit, cursor)
     return { items, next: next.length === 0 ? undefined : JSON.stringify(next) }
   }
   const request = { operation, queue, command: "smembers", args: [`${base}levels`], repeatable: true }
   const levels = yield* link.call(request, (reply) => (reply as ReadonlyArray<Buffer>).map(String))
   const streams = levels.sort().flatMap((level) => [Keys.recovered(level), Keys.waiting(level)])
+  // jobs behind the head of their key come last
   if (place === "queued") streams.push("f")
-  let [name = streams[0], after = ""] = cursor
+  let [name = streams[0], after = "", last = ""] = cursor
   const items: Array<LocatedJob> = []
   while (name !== undefined) {
-    const part = yield* run(stream, [name, place, String(limit - items.length), after], 1)
+    const rest = limit - items.length
+    const part: Listed = name === "f"
+      ? yield* inSet(name, rest, [after, last])
+      : yield* run(stream, [name, place, String(rest), after], 1)
     for (const item of part.items) items.push(item)
-    const [next] = part.next
-    if (next !== undefined) return { items, next: JSON.stringify([name, next]) }
+    if (part.next.length > 0) return { items, next: JSON.stringify([name, ...part.next]) }
     const following: string | undefined = streams[streams.indexOf(name) + 1]
     if (following !== undefined && items.length >= limit) return { items, next: JSON.stringify([following, ""]) }
     name = following
@@ -172,7 +176,7 @@ export const list = Effect.fnUntraced(function*(
 const parseCursor = (cursor: string): ReadonlyArray<string> | undefined => {
   try {
     const parsed: unknown = JSON.parse(cursor)
-    if (!Array.isArray(parsed) || parsed.length !== 2) return undefined
+    if (!Array.isArray(parsed) || (parsed.length !== 2 && parsed.length !== 3)) return undefined
     return parsed.every((part) => typeof part === "string") ? parsed : undefined
   } catch {
     return undefined

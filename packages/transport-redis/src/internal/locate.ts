@@ -16,7 +16,7 @@ import type { Link } from "./link.ts"
 import * as Lua from "./lua.ts"
 import * as Script from "./script.ts"
 
-/** found: place, head, entry, envelope, record of a letter and id, or false. Needs prelude and read. */
+/** found: place, head, entry, envelope, record of a letter and id, or false. Needs prelude, read and follower. */
 export const found = `
 local function inStream(stream, entry, id)
   local one = call('XRANGE', P .. stream, entry, entry)[1]
@@ -39,9 +39,8 @@ local function found(id)
     local entry, stream = string.match(state, '^q(%S+) (.*)$')
     return inStream(stream, entry, id)
   elseif kind == 'm' then
-    local entry = string.sub(state, 2)
-    local one = call('XRANGE', P .. 'f', entry, entry)[1]
-    return one and { 'queued', headOf(one[2][1]) or '', entry, one[2][2], '', id } or false
+    local _, _, name, envelope = follower(state)
+    return { 'queued', headOf(name), call('ZSCORE', P .. 'f', id) .. '-0', envelope, '', id }
   end
   local _, head, envelope = cmsgpack.unpack(string.sub(state, 2))
   return { 'scheduled', head, '', envelope, '', id }
@@ -52,7 +51,7 @@ end
  * KEYS[1] -> what all keys of the queue begin with
  * ARGV    -> ids
  */
-const script = Script.make(`${Lua.prelude}${Lua.read}${Lua.push}${Lua.join}${Lua.promote}${found}
+const script = Script.make(`${Lua.prelude}${Lua.read}${Lua.push}${Lua.join}${Lua.promote}${Lua.follower}${found}
 call('DEL', P .. '-')
 promote((clock()), 500)
 local out = {}

@@ -8,7 +8,8 @@
  * finish work begin with one that is allowed and so can always finish.
  *
  * The value of `t:<id>` says where a job is:
- * `q<entry> <stream>` in a stream, `m<entry>` behind the head of its key,
+ * `q<entry> <stream>` in a stream,
+ * `m` + msgpack of a token, level, name (see below) and envelope: behind the head of its key,
  * `d` + msgpack of level, head and envelope: scheduled,
  * a byte 0xe2 and more: over; this is its record.
  *
@@ -68,18 +69,23 @@ local function push(stream, id, head, envelope)
 end
 `
 
-/** join: puts a job that is due into its stream, or behind the head of its key. Needs push. */
+/**
+ * join: puts a job that is due into its stream, or behind the head of its key.
+ * The token tells it from an earlier job of the same id that was withdrawn and
+ * is still in the list. Needs push.
+ */
 export const join = `
-local function join(level, id, head, envelope)
+local function join(now, level, id, head, envelope)
   local key = string.match(head, '^%d* %d* k(.*)$')
   if key then
     local holder = call('HGET', P .. 'mk', key)
     if not holder then
       call('HSET', P .. 'mk', key, id)
     elseif holder ~= id then
-      local entry = call('XADD', P .. 'f', '*', nameOf(head, id), envelope, 'l', level)
-      call('RPUSH', P .. 'm:' .. key, entry)
-      call('SET', P .. 't:' .. id, 'm' .. entry)
+      local token = ms(now)
+      call('SET', P .. 't:' .. id, 'm' .. cmsgpack.pack(token, level, nameOf(head, id), envelope))
+      call('RPUSH', P .. 'm:' .. key, token .. ' ' .. id)
+      call('ZADD', P .. 'f', string.match(head, '^%d* (%d+)') or token, id)
       return
     end
   end
@@ -87,27 +93,65 @@ local function join(level, id, head, envelope)
 end
 `
 
-/** advance: the job leaves; if it was the head of its key, the next one follows. Needs headOf and push. */
+/** follower: what the state of a job behind the head of its key says: token, level, name and envelope. */
+export const follower = `
+local function follower(state)
+  if not state or string.byte(state) ~= 109 then return end
+  local _, token, level, name, envelope = cmsgpack.unpack_limit(state, 4, 1)
+  return token, level, name, envelope
+end
+`
+
+/**
+ * advance: jobs leave; of each that was the head of its key, the next one
+ * follows. One command for all of them wherever there is one. Needs follower.
+ */
 export const advance = `
-local function advance(key, id)
-  if call('HGET', P .. 'mk', key) ~= id then return end
-  while true do
-    local entry = call('LPOP', P .. 'm:' .. key)
-    if not entry then
-      call('HDEL', P .. 'mk', key)
-      return
-    end
-    -- an entry that is gone was withdrawn
-    local found = call('XRANGE', P .. 'f', entry, entry)[1]
-    if found then
-      local v = found[2]
-      local head, follower = headOf(v[1])
-      call('XDEL', P .. 'f', entry)
-      call('HSET', P .. 'mk', key, follower)
-      push('s:' .. v[4], follower, head, v[2])
-      return
+local function advance(keys, ids)
+  if #keys == 0 then return end
+  local holders, free, seen = call('HMGET', P .. 'mk', unpack(keys)), {}, {}
+  for x, key in ipairs(keys) do
+    if holders[x] == ids[x] and not seen[key] then
+      seen[key] = true
+      free[#free + 1] = key
     end
   end
+  local states, turns, heads, ended, n = {}, {}, {}, {}, 0
+  while #free > 0 do
+    local waiting, tokens, followers, names, m = {}, {}, {}, {}, 0
+    for _, key in ipairs(free) do
+      local first = call('LPOP', P .. 'm:' .. key)
+      if first then
+        m = m + 1
+        waiting[m] = key
+        tokens[m], followers[m] = string.match(first, '^(%d+) (.*)$')
+        names[m] = P .. 't:' .. followers[m]
+      else
+        ended[#ended + 1] = key
+      end
+    end
+    free = {}
+    local found = m > 0 and call('MGET', unpack(names))
+    for x = 1, m do
+      local token, level, name, envelope = follower(found[x])
+      if token == tokens[x] then
+        local entry = call('XADD', P .. 's:' .. level, '*', name, envelope)
+        n = n + 1
+        heads[n] = followers[x]
+        states[2 * n - 1], states[2 * n] = names[x], 'q' .. entry .. ' s:' .. level
+        turns[2 * n - 1], turns[2 * n] = waiting[x], followers[x]
+      else
+        -- it was withdrawn
+        free[#free + 1] = waiting[x]
+      end
+    end
+  end
+  if n > 0 then
+    call('MSET', unpack(states))
+    call('HSET', P .. 'mk', unpack(turns))
+    call('ZREM', P .. 'f', unpack(heads))
+  end
+  if #ended > 0 then call('HDEL', P .. 'mk', unpack(ended)) end
 end
 `
 
@@ -121,7 +165,7 @@ local function promote(now, limit)
     local state = call('GET', P .. 't:' .. id)
     if state and string.byte(state) == 100 then
       local level, head, envelope = cmsgpack.unpack(string.sub(state, 2))
-      join(level, id, head, envelope)
+      join(now, level, id, head, envelope)
     end
   end
 end
@@ -144,7 +188,7 @@ local function admit(now, up, level, id, kind, due, key, envelope)
   -- rounded up: the delay begins within this ms, and must not end too early
   elseif kind == 'in' and tonumber(due) > 0 then at = up + tonumber(due) end
   if at <= now then
-    join(level, id, key == '' and '' or ('0  ' .. key), envelope)
+    join(now, level, id, key == '' and '' or ('0  ' .. key), envelope)
     return
   end
   -- jobs of one ms keep their order: the fraction grows
@@ -201,8 +245,8 @@ end
 
 /**
  * handOver: adds to an answer what XREADGROUP read from one stream: its name,
- * the entries in one text, the names of their fields or nothing if all heads are
- * empty, and the envelopes.
+ * the entries in one text, the names of their fields or nothing if none of them
+ * was handed out before, and the envelopes.
  */
 export const handOver = `
 local function handOver(out, stream, entries)
@@ -212,10 +256,11 @@ local function handOver(out, stream, entries)
     local fields = one[2]
     -- an entry that was deleted while it was ours has no fields
     if fields then
+      local name = fields[1]
       n = n + 1
       -- what no release wrote may have more fields: then none is its envelope
-      ids[n], names[n], envelopes[n] = one[1], fields[3] and '' or fields[1], fields[2]
-      if string.byte(names[n]) ~= 58 then plain = false end
+      ids[n], names[n], envelopes[n] = one[1], fields[3] and '' or name, fields[2]
+      plain = plain and not fields[3] and (string.byte(name) == 58 or string.find(name, '^%d+h0 ') ~= nil)
     end
   end
   if n == 0 then return end

@@ -29,7 +29,7 @@ import * as Script from "./script.ts"
  * itself is followed by a number: headers of the user are texts, and a quote
  * inside of a text has a backslash before it.
  */
-const script = Script.make(`${Lua.prelude}${Lua.headOf}${Lua.push}${Lua.join}${Lua.advance}${Lua.promote}
+const script = Script.make(`${Lua.prelude}${Lua.headOf}${Lua.push}${Lua.join}${Lua.follower}${Lua.advance}${Lua.promote}
 ${Lua.admit}${Lua.finish}${Lua.announce}
 call('DEL', P .. '-')
 local now, up = clock()
@@ -39,15 +39,12 @@ local function revisionOf(envelope)
   local header = string.sub(envelope, 6, 5 + struct.unpack('>I4', envelope, 2))
   return string.match(header, ',"n":(%d+)[,}]') or '0'
 end
-local function inStream(stream, entry)
-  local found = call('XRANGE', P .. stream, entry, entry)[1]
-  return found and found[2][2]
-end
 local function queued(state)
-  local kind = string.sub(state, 1, 1)
-  if kind == 'm' then return inStream('f', string.sub(state, 2)) end
+  local _, _, _, envelope = follower(state)
+  if envelope then return envelope end
   local entry, stream = string.match(state, '^q(%S+) (.*)$')
-  return entry and inStream(stream, entry)
+  local found = entry and call('XRANGE', P .. stream, entry, entry)[1]
+  return found and found[2][2]
 end
 local function revise(x)
   local isMove, id, revision = ARGV[x] == 'Reschedule', ARGV[x + 1], ARGV[x + 2]
@@ -69,7 +66,7 @@ local function revise(x)
     return 'done'
   end
   local record, full, channel = ARGV[x + 3], ARGV[x + 5], ARGV[x + 7]
-  if key ~= '' then advance(string.sub(key, 2), id) end
+  if key ~= '' then advance({ string.sub(key, 2) }, { id }) end
   finish(id, record, ARGV[x + 4], full, ARGV[x + 6])
   if channel ~= '' then announce(channel, full == '' and record or full, everywhere) end
   return 'done'

@@ -46,8 +46,9 @@ for _, level in ipairs(call('SMEMBERS', P .. 'levels')) do
     if length > pending then age(call('XRANGE', stream, last, '+', 'COUNT', 1)[1]) end
   end
 end
-queued = queued + call('XLEN', P .. 'f')
-age(call('XRANGE', P .. 'f', '-', '+', 'COUNT', 1)[1])
+queued = queued + call('ZCARD', P .. 'f')
+local first = tonumber(call('ZRANGE', P .. 'f', 0, 0, 'WITHSCORES')[2])
+if first and (not oldest or first < oldest) then oldest = first end
 call('ZREMRANGEBYSCORE', P .. 'dead', '-inf', now)
 local consumers, all = 0, call('HVALS', P .. 'c')
 for _, one in ipairs(all) do

@@ -22,12 +22,12 @@ import * as Script from "./script.ts"
  *
  * The first write is DEL: jobs can be cancelled on a full server.
  */
-const script = Script.make(`${Lua.prelude}${Lua.headOf}${Lua.push}${Lua.advance}${Lua.finish}${Lua.announce}
+const script = Script.make(`${Lua.prelude}${Lua.headOf}${Lua.follower}${Lua.advance}${Lua.finish}${Lua.announce}
 call('DEL', P .. '-')
 local answers, everywhere = {}, ARGV[1] == '1'
 local function letGo(head, id)
   local key = string.match(head, '^%d* %d* k(.*)$')
-  if key then advance(key, id) end
+  if key then advance({ key }, { id }) end
 end
 local function remove(id, state)
   local kind = string.sub(state, 1, 1)
@@ -39,7 +39,7 @@ local function remove(id, state)
     if found then letGo(headOf(found[2][1]) or '', id) end
   elseif kind == 'm' then
     -- the key skips what is gone
-    call('XDEL', P .. 'f', string.sub(state, 2))
+    call('ZREM', P .. 'f', id)
   elseif kind == 'd' then
     local _, head = cmsgpack.unpack(string.sub(state, 2))
     call('ZREM', P .. 'd', id)

@@ -39,7 +39,7 @@ const envelope = (options: Partial<Envelope.Envelope>): Envelope.Envelope => ({
 })
 
 /** What comes after the row of a claim. */
-const isJob = ({ subject }: Publish) => /\.(k\.q\.m|d\.q\.m|w\.q\.p)\./.test(subject)
+const isJob = ({ subject }: Publish) => /\.(k\.q\.m|w\.q\.p)\./.test(subject)
 
 const failures = {
   "finds no room": { _tag: "Full", description: "maximum messages exceeded" },
@@ -66,8 +66,7 @@ const options = { namespace: "claims", durability: "process" } as const
 
 const kinds: Readonly<Record<string, Partial<Envelope.Envelope>>> = {
   "a job": {},
-  "a job of a key": { key: "k" },
-  "a delayed job": { due: { _tag: "After", after: 3_000 } }
+  "a job of a key": { key: "k" }
 }
 
 describe("A claim that is given up", () => {

@@ -7,15 +7,21 @@ import type { TransportError } from "@troupe/core/TransportError"
 import * as Effect from "effect/Effect"
 import type * as Latch from "effect/Latch"
 import type { Scope } from "effect/Scope"
+import * as Agenda from "./agenda.ts"
 import type { Context } from "./context.ts"
+import * as DueTime from "./due.ts"
 import { Heap } from "./heap.ts"
 import * as Names from "./names.ts"
 import * as Publications from "./publications.ts"
 import type * as Row from "./row.ts"
-import { standing } from "./rows.ts"
 import type { Puller, PullEvent } from "./streams.ts"
 
-interface Due extends Names.Due {
+interface Due extends DueTime.Due {
+  readonly sequence: number
+  /** When the server stored it. */
+  readonly storedAt: number
+  /** When it is looked at. */
+  readonly lookAt: number
   readonly reply: string
 }
 
@@ -43,11 +49,15 @@ const checkEvery = 5_000
 /** ms before what failed is tried again. */
 const pause = 250
 
+/** ms between two looks for a row that may be on its way, at least and at most. */
+const shortest = 10
+const longest = 5_000
+
 export class Bucket {
   private readonly context: Context
   private readonly names: Names.QueueNames
   private readonly number: number
-  private readonly due = new Heap<Due>((a, b) => a.dueAt < b.dueAt)
+  private readonly due = new Heap<Due>((a, b) => a.lookAt < b.lookAt)
   private readonly changed: Latch.Latch
   private puller: Puller | undefined = undefined
   private isStale = false
@@ -114,7 +124,7 @@ export class Bucket {
         missing = info.ackPending - this.due.size
       }
       if (now > end && this.due.size === 0 && (yield* this.isOver)) return true
-      const wait = Math.min(idle, (this.due.peek()?.dueAt ?? Infinity) - now)
+      const wait = Math.min(idle, (this.due.peek()?.lookAt ?? Infinity) - now)
       yield* Effect.timeoutOption(this.changed.await, Math.max(1, wait))
     }
     return false
@@ -127,15 +137,16 @@ export class Bucket {
       return
     }
     this.received++
-    const due = Names.parseDue(this.names, event.message.subject)
+    const { bytes, reply, sequence, timestamp } = event.message
+    const due = DueTime.decode(bytes)
     const first = this.due.peek()
-    this.due.push({ ...due, reply: event.message.reply })
-    if (first === undefined || due.dueAt < first.dueAt) this.changed.openUnsafe()
+    this.due.push({ ...due, sequence, storedAt: timestamp, lookAt: due.dueAt, reply })
+    if (first === undefined || due.dueAt < first.lookAt) this.changed.openUnsafe()
   }
 
   private takeDue(now: number): ReadonlyArray<Due> {
     const batch: Array<Due> = []
-    for (let one = this.due.peek(); one !== undefined && one.dueAt <= now; one = this.due.peek()) {
+    for (let one = this.due.peek(); one !== undefined && one.lookAt <= now; one = this.due.peek()) {
       if (batch.length === maxBatch) break
       batch.push(one)
       this.due.pop()
@@ -153,13 +164,20 @@ export class Bucket {
     const waiting: Array<
       { readonly due: Due; readonly id: string; readonly row: Row.Live; readonly place: undefined }
     > = []
+    const now = this.context.clock.now()
+    /** Rows may be on their way: these are kept, and looked at less and less often. */
+    const early = new Set<Due>()
     batch.forEach((due, index) => {
-      const state = standing(found[index]!, due.auth)
-      if (state._tag === "over" || state.row === undefined) return
+      const { row } = found[index]!
+      const isLive = row?._tag === "Live"
+      const isOwn = isLive && row.nonce === due.nonce
+      const isEarly = !isOwn && now - due.storedAt < Agenda.patience
+      if (isEarly) early.add(due)
+      if (isOwn && row.waits) waiting.push({ due, id: due.id, row, place: undefined })
       // whoever rescheduled it, or wrote the row below, may not have come to publish it
-      if (state._tag === "passed") jobs.push({ due, publication: Publications.ofRow(state.row) })
-      else if (state.row.waits) waiting.push({ due, id: due.id, row: state.row, place: undefined })
-      else jobs.push({ due, publication: { ...Publications.ofRow(state.row), isRepeat: false } })
+      else if (isLive && !row.waits && (!isEarly || due.lookAt === due.dueAt)) {
+        jobs.push({ due, publication: Publications.ofRow(row) })
+      }
     })
     const come = yield* rows.come(names, waiting)
     // of these, and of those for which there is no room, the rows have to be looked at again
@@ -173,13 +191,26 @@ export class Bucket {
     // one that does not fit now must not hold up the others
     const errors = yield* publisher.publish(names, jobs.map(({ publication }) => publication))
     jobs.forEach(({ due }, index) => {
-      if (errors[index] !== undefined) again.add(due)
+      if (errors[index] !== undefined && !early.has(due)) again.add(due)
     })
-    const done = batch.filter((due) => !again.has(due))
-    yield* streams.finish(done.map(({ reply }) => reply))
+    const kept = early.size === 0 ? [] : yield* this.present([...early])
+    for (const one of kept) {
+      const wait = Math.min(longest, Math.max(shortest, now - one.storedAt))
+      this.due.push({ ...one, lookAt: now + wait })
+    }
+    const open = new Set([...again, ...kept])
+    yield* streams.finish(batch.flatMap((due) => open.has(due) ? [] : [due.reply]))
     if (again.size === 0) return
     for (const one of again) this.due.push(one)
     yield* Effect.sleep(pause)
+  })
+
+  /** Which of these nobody has taken away. */
+  private readonly present = Effect.fnUntraced({ self: this }, function*(
+    dues: ReadonlyArray<Due>
+  ): Effect.fn.Return<ReadonlyArray<Due>, TransportError> {
+    const found = yield* this.context.streams.at(this.names.delays, dues.map(({ sequence }) => sequence))
+    return dues.filter((_, index) => found[index] !== undefined)
   })
 
   private readonly isOver: Effect.Effect<boolean, TransportError> = Effect.gen({ self: this }, function*() {

@@ -37,6 +37,14 @@ export class BrokerClock {
     return this.clock.currentTimeMillisUnsafe() + this.offset
   }
 
+  /** Answers the ms since this call: at least. One of our clocks can be set, the other may stop while the host sleeps. */
+  stopwatch(): () => number {
+    const { clock } = this
+    const monotonic = () => Number(clock.monotonicTimeNanosUnsafe()) / 1e6
+    const [at, since] = [clock.currentTimeMillisUnsafe(), monotonic()]
+    return () => Math.max(clock.currentTimeMillisUnsafe() - at, monotonic() - since)
+  }
+
   /** Bounds of the offset. */
   private readonly probe = Effect.fnUntraced({ self: this }, function*(): Effect.fn.Return<
     { readonly least: number; readonly most: number },

@@ -1,6 +1,7 @@
 /**
  * What every part of the transport works with.
  */
+import type { Agenda } from "./agenda.ts"
 import type { NatsBus } from "./bus.ts"
 import type { BrokerClock } from "./clock.ts"
 import type { Incarnation } from "./incarnation.ts"
@@ -16,6 +17,7 @@ export interface Context {
   readonly clock: BrokerClock
   readonly queues: Queues
   readonly rows: Rows
+  readonly agenda: Agenda
   readonly publisher: Publisher
   readonly bus: NatsBus
   readonly incarnation: Incarnation

@@ -1,8 +1,8 @@
 /**
  * Jobs that wait for their time, for days and without a leader.
  *
- * A due time is a small message in a bucket of the delay stream; the row of the
- * job holds the envelope. A bucket has an index message, and whoever has its
+ * A due time is a small message in a bucket of the delay stream (see `Agenda`);
+ * the row of the job holds the envelope. A bucket has an index message, and whoever has its
  * delivery looks after the bucket: the lease of the delivery is the lease of the
  * bucket. Buckets of later times cost the server nothing but their messages.
  */
@@ -82,7 +82,7 @@ class Buckets {
 
   private readonly receive = Effect.fnUntraced({ self: this }, function*(message: Delivered) {
     const { context } = this
-    const number = Names.parseIndex(message.subject)
+    const number = Names.parseBucket(message.subject)
     const wait = number * Names.bucketWidth - lead - context.clock.now()
     if (wait > 0) {
       const milliseconds = Math.max(1, Math.min(wait, longest))

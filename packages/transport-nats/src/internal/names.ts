@@ -45,13 +45,13 @@ export const queueNames = (namespace: string, queue: string): QueueNames => {
   return {
     queue,
     work: `${namespace}_W_${word}`,
-    delays: `${namespace}_D_${word}`,
+    delays: `${namespace}_T_${word}`,
     mailboxes: `${namespace}_K_${word}`,
     rows: `${namespace}_R_${word}`,
     levels: new Map(),
     prefix: {
       work: `${namespace}.w.${word}.`,
-      delays: `${namespace}.d.${word}.`,
+      delays: `${namespace}.t.${word}.`,
       mailboxes: `${namespace}.k.${word}.`,
       rows: `${namespace}.r.${word}.`
     }
@@ -131,29 +131,15 @@ export const indexes = (names: QueueNames): string => `${names.prefix.delays}i.*
 
 export const indexConsumer = "i"
 
-export const parseIndex = (subject: string): number => Number(subject.slice(subject.lastIndexOf(".") + 1))
+/** The due times of a bucket, all of them. */
+export const dues = (names: QueueNames, bucket: number): string => `${names.prefix.delays}m.${bucket}`
 
-/** The due time (ms) of a job whose row has the rest. */
-export const due = (names: QueueNames, dueAt: number, id: string, auth: number): string =>
-  `${names.prefix.delays}m.${bucketOf(dueAt)}.${dueAt}.${id}.${auth}`
+export const allDues = (names: QueueNames): string => `${names.prefix.delays}m.*`
 
-export const dues = (names: QueueNames, bucket: number): string => `${names.prefix.delays}m.${bucket}.>`
-
-export const allDues = (names: QueueNames): string => `${names.prefix.delays}m.>`
+/** The bucket of an index or of due times. */
+export const parseBucket = (subject: string): number => Number(subject.slice(subject.lastIndexOf(".") + 1))
 
 export const bucketConsumer = (bucket: number): string => `b-${bucket}`
-
-export interface Due {
-  readonly bucket: number
-  readonly dueAt: number
-  readonly id: string
-  readonly auth: number
-}
-
-export const parseDue = (names: QueueNames, subject: string): Due => {
-  const [bucket, dueAt, id = "", auth] = subject.slice(names.prefix.delays.length + 2).split(".")
-  return { bucket: Number(bucket), dueAt: Number(dueAt), id, auth: Number(auth) }
-}
 
 // --- the table and the bus, of the whole namespace ---
 

@@ -3,8 +3,9 @@
  * again adds nothing: whoever finds a live row may do it.
  */
 import type * as Envelope from "@troupe/core/Envelope"
-import type { TransportError } from "@troupe/core/TransportError"
+import { TransportError } from "@troupe/core/TransportError"
 import * as Effect from "effect/Effect"
+import type { Agenda, Waiting } from "./agenda.ts"
 import type { BrokerClock } from "./clock.ts"
 import * as Errors from "./errors.ts"
 import * as Names from "./names.ts"
@@ -23,8 +24,6 @@ export const deliveriesHeader = "Troupe-Deliveries"
 
 const checked = { [checkHeader]: "1" }
 
-const nothing = new Uint8Array(0)
-
 export interface Publication {
   /** Encoded. */
   readonly id: string
@@ -33,8 +32,10 @@ export interface Publication {
   /** 0: there is no row. */
   readonly auth: number
   readonly dueAt: number
-  /** Its row says so. */
-  readonly waits: boolean
+  /** Of its row. */
+  readonly nonce: string
+  /** Its row, if that waits: whoever wrote it has stored its due time before. */
+  readonly waiting?: Waiting | undefined
   /** The first revision of a keyed job has to join its mailbox; a later one has its place there. */
   readonly isFirst: boolean
   /** It finds no room among what is due: it waits among the delayed ones, which have no limit. */
@@ -49,7 +50,8 @@ export const ofRow = (row: Row.Live): Publication => ({
   bytes: row.bytes,
   auth: row.auth,
   dueAt: row.dueAt,
-  waits: row.waits,
+  nonce: row.nonce,
+  waiting: row.waits ? row : undefined,
   isFirst: row.isFirst,
   isRepeat: true
 })
@@ -90,38 +92,62 @@ const join = (names: Names.QueueNames, one: Publication, key: string): ReadonlyA
 export class Publisher {
   private readonly streams: Streams
   private readonly clock: BrokerClock
-  /** Buckets that are known to have an index, by subject, with the time at which they end. */
-  private readonly indexed = new Map<string, number>()
+  private readonly agenda: Agenda
 
-  constructor(streams: Streams, clock: BrokerClock) {
+  constructor(streams: Streams, clock: BrokerClock, agenda: Agenda) {
     this.streams = streams
     this.clock = clock
+    this.agenda = agenda
   }
 
-  /** Where a job waits that is not due: such a one needs an index of its bucket. */
-  private bucket(one: Publication, now: number): number | undefined {
+  /** Whether a job joins the delayed ones. */
+  private isDelayed(one: Publication, now: number): boolean {
     // what waited is handed out only after its row was written anew
-    const waits = one.waits || one.dueAt > now
+    const waits = one.waiting !== undefined || one.dueAt > now
     // a key keeps its turn while its head waits: the token waits, too
-    if (one.envelope.key !== undefined && (!waits || !one.isFirst)) return undefined
-    return waits || one.hasNoRoom === true ? Names.bucketOf(one.dueAt) : undefined
+    if (one.envelope.key !== undefined && (!waits || !one.isFirst)) return false
+    return waits || one.hasNoRoom === true
   }
+
+  /** Puts these among the delayed ones, unless they are there. One answer each. */
+  private readonly delay = Effect.fnUntraced({ self: this }, function*(
+    names: Names.QueueNames,
+    jobs: ReadonlyArray<Publication>
+  ): Effect.fn.Return<ReadonlyArray<TransportError | undefined>, TransportError> {
+    const rows = jobs.flatMap(({ waiting }) => waiting === undefined ? [] : [waiting])
+    const missing = new Set(yield* this.agenda.missing(names, rows))
+    const open = jobs.filter(({ waiting }) => waiting === undefined || missing.has(waiting))
+    const noted = yield* this.agenda.note(names, open)
+    const errors = new Map(open.map((one, index) => [one, noted[index]!]))
+    return jobs.map((one) => {
+      const answer = errors.get(one)
+      return answer instanceof TransportError ? answer : undefined
+    })
+  })
 
   /** In the order in which they have to be stored. */
-  private messages(names: Names.QueueNames, one: Publication, isDelayed: boolean): ReadonlyArray<Publish> {
-    if (isDelayed) return [{ subject: Names.due(names, one.dueAt, one.id, one.auth), bytes: nothing, expected: 0 }]
+  private messages(names: Names.QueueNames, one: Publication): ReadonlyArray<Publish> {
     const { key } = one.envelope
     return key === undefined ? [ready(names, one)] : join(names, one, Names.encode(key))
   }
 
-  private isIndexed(subject: string, now: number): boolean {
-    return (this.indexed.get(subject) ?? 0) > now
-  }
-
-  /** An index is taken for granted when it is stored: whoever needs it meanwhile publishes it, too. */
-  private remember(subject: string, bucket: number, now: number): void {
-    for (const [old, end] of this.indexed) if (end <= now) this.indexed.delete(old)
-    this.indexed.set(subject, (bucket + 1) * Names.bucketWidth)
+  private due(
+    names: Names.QueueNames,
+    jobs: ReadonlyArray<Publication>
+  ): Effect.Effect<ReadonlyArray<TransportError | undefined>> {
+    const messages: Array<Publish> = []
+    const parts = jobs.map((one) => {
+      const from = messages.length
+      messages.push(...this.messages(names, one))
+      return { from, to: messages.length }
+    })
+    return Effect.map(this.streams.publish(messages), (answers) => {
+      const errors = answers.map((answer) => errorOf(names, answer))
+      return parts.map(({ from, to }) => {
+        for (let at = from; at < to; at++) if (errors[at] !== undefined) return errors[at]
+        return undefined
+      })
+    })
   }
 
   /** One answer per job: an error if it could not be published. */
@@ -130,33 +156,21 @@ export class Publisher {
     jobs: ReadonlyArray<Publication>
   ): Effect.Effect<ReadonlyArray<TransportError | undefined>> {
     const now = this.clock.now()
-    const messages: Array<Publish> = []
-    /** Places among the messages, by bucket. */
-    const indexes = new Map<number, number>()
-    const parts = jobs.map((one) => {
-      const bucket = this.bucket(one, now)
-      if (bucket !== undefined && !indexes.has(bucket)) {
-        const subject = Names.index(names, bucket)
-        if (!this.isIndexed(subject, now)) {
-          indexes.set(bucket, messages.length)
-          messages.push({ subject, bytes: nothing, expected: 0 })
-        }
+    const delayed: Array<Publication> = []
+    const others: Array<Publication> = []
+    for (const one of jobs) (this.isDelayed(one, now) ? delayed : others).push(one)
+    if (delayed.length === 0) return this.due(names, jobs)
+    return Effect.zipWith(
+      Effect.catch(this.delay(names, delayed), (error) => Effect.succeed(delayed.map(() => error))),
+      this.due(names, others),
+      (ofDelayed, ofOthers) => {
+        const errors = new Map([
+          ...delayed.map((one, index) => [one, ofDelayed[index]] as const),
+          ...others.map((one, index) => [one, ofOthers[index]] as const)
+        ])
+        return jobs.map((one) => errors.get(one))
       }
-      const from = messages.length
-      messages.push(...this.messages(names, one, bucket !== undefined))
-      return { index: bucket === undefined ? undefined : indexes.get(bucket), from, to: messages.length }
-    })
-    return Effect.map(this.streams.publish(messages), (answers) => {
-      const errors = answers.map((answer) => errorOf(names, answer))
-      for (const [bucket, index] of indexes) {
-        if (errors[index] === undefined) this.remember(messages[index]!.subject, bucket, now)
-      }
-      return parts.map(({ from, index, to }) => {
-        if (index !== undefined && errors[index] !== undefined) return errors[index]
-        for (let at = from; at < to; at++) if (errors[at] !== undefined) return errors[at]
-        return undefined
-      })
-    })
+    )
   }
 
   /** Fails if one of them could not be published. */

@@ -28,7 +28,7 @@ const configs = (names: Names.QueueNames, limits: Limits): ReadonlyArray<StreamC
     name: names.delays,
     subjects: [`${names.prefix.delays}>`],
     retention: "work",
-    perSubject: 1,
+    perSubject: undefined,
     duplicateWindow
   },
   {

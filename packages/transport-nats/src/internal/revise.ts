@@ -6,15 +6,16 @@
 import * as Envelope from "@troupe/core/Envelope"
 import { checkRevision, type Revised, type Revision } from "@troupe/core/JobLog"
 import * as JobRecord from "@troupe/core/JobRecord"
-import type { TransportError } from "@troupe/core/TransportError"
+import { TransportError } from "@troupe/core/TransportError"
 import * as Effect from "effect/Effect"
+import type { Noted } from "./agenda.ts"
 import type { Context } from "./context.ts"
 import * as Errors from "./errors.ts"
 import * as Names from "./names.ts"
 import * as Publications from "./publications.ts"
 import * as Row from "./row.ts"
 import * as Token from "./token.ts"
-import { remove, removeLive } from "./withdraw.ts"
+import { removeLive } from "./withdraw.ts"
 
 /** Rows and tokens that are lost again and again: somebody changes them all the time. */
 const maxTries = 50
@@ -76,37 +77,62 @@ const reschedule = Effect.fnUntraced(function*(
   names: Names.QueueNames,
   successor: Envelope.Envelope
 ): Effect.fn.Return<Revised, TransportError> {
-  const { clock, rows, streams } = context
+  const { agenda, clock, levels, rows } = context
   const id = Names.encode(successor.id)
   const nonce = context.nonce()
   const envelope = Envelope.toBytes(successor)
+  const start = clock.now()
+  const dueAt = Math.ceil(Envelope.dueAt(successor, start))
+  const waits = dueAt > start
+  let noted: Noted | undefined
+  /** The row is not ours: neither is the due time. */
+  const inVain = (answer: Revised) =>
+    noted === undefined ? Effect.succeed(answer) : Effect.as(agenda.forget(names, [noted]), answer)
   for (let tries = 0; tries < maxTries; tries++) {
     const { row } = yield* rows.readOne(names, id)
     if (row === undefined) {
-      if (yield* isFree(context, names, id)) return "superseded"
+      if (yield* isFree(context, names, id)) return yield* inVain("superseded")
       // it may have gone on between the two looks
-      if ((yield* rows.readOne(names, id)).row === undefined) return "missing"
+      if ((yield* rows.readOne(names, id)).row === undefined) return yield* inVain("missing")
       continue
     }
-    if (row._tag === "Ended") return "missing"
+    if (row._tag === "Ended") return yield* inVain("missing")
     // a repeat: whoever wrote the row may not have come further
     if (isSame(row.bytes, envelope)) {
       yield* goOn(context, names, Publications.ofRow(row))
-      return "done"
+      return row.nonce === nonce ? "done" : yield* inVain("done")
     }
-    const now = clock.now()
-    if (!row.waits || row.dueAt <= now || row.envelope.revision + 1 !== successor.revision) return "superseded"
-    const dueAt = Math.ceil(Envelope.dueAt(successor, now))
-    const waits = dueAt > now
+    if (!row.waits || row.dueAt <= clock.now() || row.envelope.revision + 1 !== successor.revision) {
+      return yield* inVain("superseded")
+    }
     const { isFirst } = row
+    if (waits && isFirst && noted === undefined) {
+      yield* levels.ensure(names, [successor.priority])
+      const [answer] = yield* agenda.note(names, [{ dueAt, id, nonce }])
+      if (answer instanceof TransportError) return yield* answer
+      noted = answer
+    }
     const place = isFirst ? undefined : row.place
-    const bytes = Row.live({ nonce, dueAt, envelope, waits, place })
+    const bytes = Row.live({ nonce, dueAt, envelope, waits, entry: noted?.sequence, place })
     const [auth] = yield* rows.write(names, [{ id, bytes, expected: row.sequence }])
     if (auth === undefined) continue
-    const written = { id, envelope: successor, bytes: envelope, auth, dueAt, waits, isFirst, isRepeat: false }
-    yield* goOn(context, names, written)
+    if (noted === undefined) {
+      yield* goOn(context, names, {
+        id,
+        envelope: successor,
+        bytes: envelope,
+        auth,
+        dueAt,
+        nonce,
+        isFirst,
+        isRepeat: false
+      })
+    } else if (agenda.isLate(noted)) {
+      const [answer] = yield* agenda.note(names, [{ dueAt, id, nonce }])
+      if (answer instanceof TransportError) return yield* answer
+    }
     // whoever finds it before finds the row, too
-    if (isFirst) yield* remove(streams, names.delays, [Names.due(names, row.dueAt, id, row.auth)])
+    yield* agenda.remove(names, row)
     return "done"
   }
   return yield* Errors.unavailable("revise", `the row of job "${successor.id}" changes all the time`)

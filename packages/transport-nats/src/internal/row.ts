@@ -18,6 +18,10 @@ export interface Live {
   readonly nonce: string
   /** ms since the epoch by the broker's clock. */
   readonly dueAt: number
+  /** ms since the epoch by the broker's clock: its first writing. */
+  readonly writtenAt: number
+  /** Sequence of its due time; 0: it has none. */
+  readonly entry: number
   /** It waits for its time, and may be rescheduled. Whoever lets it go on writes the row anew before. */
   readonly waits: boolean
   /** For a keyed job: `auth` of the message in the mailbox. Of the first revision it is the row's own. */
@@ -52,8 +56,11 @@ interface Header {
   readonly d?: number
   /** waits. */
   readonly w?: 1
-  /** auth, if the row was copied. */
+  /** Sequence of the due time. */
+  readonly q?: number
+  /** auth and writtenAt, if the row was copied. */
   readonly o?: number
+  readonly f?: number
   /** place, after the first revision. */
   readonly m?: number
   /** ms to live, of the state and of the value. */
@@ -90,10 +97,13 @@ export const live = (options: {
   readonly dueAt: number
   readonly envelope: Uint8Array
   readonly waits: boolean
+  /** Of the due time. */
+  readonly entry?: number | undefined
   readonly place?: number | undefined
 }): Uint8Array => {
-  const { dueAt, envelope, nonce, place, waits } = options
-  return pack({ k: "l", n: nonce, d: dueAt, w: waits ? 1 : undefined, m: place } satisfies Undefinable, envelope)
+  const { dueAt, entry, envelope, nonce, place, waits } = options
+  const header: Undefinable = { k: "l", n: nonce, d: dueAt, w: waits ? 1 : undefined, q: entry, m: place }
+  return pack(header, envelope)
 }
 
 type Undefinable = { readonly [Key in keyof Header]: Header[Key] | undefined }
@@ -131,7 +141,9 @@ const copiedLive = (row: Live): Uint8Array =>
       n: row.nonce,
       d: row.dueAt,
       w: row.waits ? 1 : undefined,
+      q: row.entry === 0 ? undefined : row.entry,
       o: row.auth,
+      f: row.writtenAt,
       m: row.isFirst ? undefined : row.place
     } satisfies Undefinable,
     row.bytes
@@ -144,7 +156,7 @@ export const due = ({ bytes, dueAt, nonce }: Live, place: number | undefined): U
 const decode = ({ bytes, sequence, timestamp }: Stored): Live | Ended => {
   const { body, header } = unpack(bytes)
   // as `live`, `ended` or `copied` wrote it
-  const { d, k, l, m, n, o, t = 0, w, y = 0 } = header as Header
+  const { d, f, k, l, m, n, o, q = 0, t = 0, w, y = 0 } = header as Header
   if (k === "l") {
     const auth = o ?? sequence
     const place = m ?? auth
@@ -155,6 +167,8 @@ const decode = ({ bytes, sequence, timestamp }: Stored): Live | Ended => {
       auth,
       nonce: n,
       dueAt: d ?? timestamp,
+      writtenAt: f ?? timestamp,
+      entry: q,
       waits: w === 1,
       place,
       isFirst: m === undefined,

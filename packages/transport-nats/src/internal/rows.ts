@@ -97,6 +97,7 @@ export class Rows {
           sequence,
           auth: sequence,
           waits: false,
+          entry: 0,
           place: place ?? sequence,
           isFirst: place === undefined
         }

@@ -7,8 +7,9 @@
  */
 import * as Envelope from "@troupe/core/Envelope"
 import type { Generated } from "@troupe/core/JobLog"
-import type { TransportError } from "@troupe/core/TransportError"
+import { TransportError } from "@troupe/core/TransportError"
 import * as Effect from "effect/Effect"
+import type { Noted } from "./agenda.ts"
 import type { Context } from "./context.ts"
 import * as Errors from "./errors.ts"
 import * as Names from "./names.ts"
@@ -34,6 +35,8 @@ class Incoming {
   answer: Answer | undefined = undefined
   /** Sequence of the row that it holds. */
   auth = 0
+  /** Of one that waits, before its row is written. */
+  noted: Noted | undefined = undefined
   expected = 0
   /** The record that its row had. */
   before: Row.Ended | undefined = undefined
@@ -47,9 +50,14 @@ class Incoming {
     this.waits = this.dueAt > now
   }
 
+  get row(): Uint8Array {
+    const { bytes, dueAt, nonce, noted, waits } = this
+    return Row.live({ nonce, dueAt, envelope: bytes, waits, entry: noted?.sequence })
+  }
+
   get publication(): Publication {
-    const { auth, bytes, dueAt, envelope, id, waits } = this
-    return { id, envelope, bytes, auth, dueAt, waits, isFirst: true, isRepeat: false }
+    const { auth, bytes, dueAt, envelope, id, nonce } = this
+    return { id, envelope, bytes, auth, dueAt, nonce, isFirst: true, isRepeat: false }
   }
 }
 
@@ -62,7 +70,8 @@ const takeOver = Effect.fnUntraced(function*(
   names: Names.QueueNames,
   found: ReadonlyArray<Row.Live>
 ): Effect.fn.Return<ReadonlyArray<boolean>, TransportError> {
-  const open = found.filter(({ auth, sequence }) => auth === sequence)
+  // one with a due time is never given up
+  const open = found.filter(({ auth, entry, sequence }) => auth === sequence && entry === 0)
   if (open.length === 0) return found.map(() => true)
   const written = yield* rows.write(
     names,
@@ -76,6 +85,20 @@ const takeOver = Effect.fnUntraced(function*(
   return found.map((row) => !lost.has(row))
 })
 
+/** Stores due times; without one there is no row. */
+const note = Effect.fnUntraced(function*(
+  { agenda }: Context,
+  names: Names.QueueNames,
+  jobs: ReadonlyArray<Incoming>
+): Effect.fn.Return<void> {
+  const noted = yield* agenda.note(names, jobs)
+  jobs.forEach((one, index) => {
+    const answer = noted[index]!
+    if (answer instanceof TransportError) one.answer = answer
+    else one.noted = answer
+  })
+})
+
 /** `replaces`: whether a record gives way, as in a replay. */
 const claim = Effect.fnUntraced(function*(
   context: Context,
@@ -83,19 +106,13 @@ const claim = Effect.fnUntraced(function*(
   jobs: ReadonlyArray<Incoming>,
   replaces: boolean
 ): Effect.fn.Return<void, TransportError> {
-  const { publisher, rows } = context
+  const { agenda, publisher, rows } = context
   for (const one of jobs) one.nonce = context.nonce()
-  let open = jobs
+  yield* note(context, names, jobs.filter(({ waits }) => waits))
+  let open = jobs.filter(({ answer }) => answer === undefined)
   for (let tries = 0; open.length > 0; tries++) {
     if (tries === maxTries) return yield* Errors.unavailable("send", "the row of an id changes all the time")
-    const written = yield* rows.write(
-      names,
-      open.map(({ bytes, dueAt, expected, id, nonce, waits }) => ({
-        id,
-        bytes: Row.live({ nonce, dueAt, envelope: bytes, waits }),
-        expected
-      }))
-    )
+    const written = yield* rows.write(names, open.map(({ expected, id, row }) => ({ id, bytes: row, expected })))
     const lost = open.filter((one, index) => {
       const sequence = written[index]
       if (sequence === undefined) return true
@@ -132,7 +149,12 @@ const claim = Effect.fnUntraced(function*(
     for (const [index, { one }] of standing.entries()) one.answer = errors[index] ?? "duplicate"
     open = again
   }
+  const noted = jobs.filter(isNoted)
+  yield* agenda.forget(names, noted.flatMap(({ answer, noted }) => answer === "duplicate" ? [noted] : []))
+  yield* note(context, names, noted.filter(({ answer, noted }) => answer === undefined && agenda.isLate(noted)))
 })
+
+const isNoted = (one: Incoming): one is Incoming & { readonly noted: Noted } => one.noted !== undefined
 
 /**
  * A claim without a job would answer `duplicate` to whoever tries again. One that somebody took over stays: that one may
@@ -153,8 +175,13 @@ const publish = Effect.fnUntraced(function*(
   names: Names.QueueNames,
   jobs: ReadonlyArray<Incoming>
 ): Effect.fn.Return<void, TransportError> {
-  const errors = yield* context.publisher.publish(names, jobs.map(({ publication }) => publication))
-  for (const [index, one] of jobs.entries()) {
+  const open: Array<Incoming> = []
+  for (const one of jobs) {
+    if (one.waits) one.answer = "sent"
+    else open.push(one)
+  }
+  const errors = yield* context.publisher.publish(names, open.map(({ publication }) => publication))
+  for (const [index, one] of open.entries()) {
     const error = errors[index]
     one.answer = error ?? "sent"
     if (error !== undefined && one.auth > 0) yield* giveUp(context, names, one)
@@ -221,7 +248,7 @@ export const send = Effect.fnUntraced(function*(
     Effect.catch(sendTo(context, queue, list, generated, replaces), (error) =>
       Effect.suspend(() => {
         context.queues.doubt(queue)
-        const claimed = list.filter(({ answer, auth }) => answer === undefined && auth > 0)
+        const claimed = list.filter(({ answer, auth, waits }) => answer === undefined && auth > 0 && !waits)
         for (const one of list) one.answer ??= error
         return Effect.forEach(claimed, (one) => giveUp(context, context.queues.names(queue), one), { discard: true })
       }))

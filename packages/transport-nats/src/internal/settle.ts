@@ -6,10 +6,12 @@
 import * as Envelope from "@troupe/core/Envelope"
 import type { Settled, Settlement } from "@troupe/core/JobLog"
 import * as JobRecord from "@troupe/core/JobRecord"
-import type { TransportError } from "@troupe/core/TransportError"
+import { TransportError } from "@troupe/core/TransportError"
 import * as Effect from "effect/Effect"
+import type { Noted } from "./agenda.ts"
 import type { Announced } from "./bus.ts"
 import type { Context } from "./context.ts"
+import type { Due } from "./due.ts"
 import * as Errors from "./errors.ts"
 import { type HandOut, nextTurn } from "./handOut.ts"
 import * as Letter from "./letter.ts"
@@ -27,7 +29,7 @@ class Outgoing {
   readonly settlement: Settlement
   readonly handOut: HandOut
   /** What it writes to the row; nothing for a `Drop`. */
-  readonly row: Uint8Array | undefined
+  row: Uint8Array | undefined
   readonly record: Uint8Array | undefined
   readonly dueAt: number
   /** A successor that is not due yet. */
@@ -35,13 +37,15 @@ class Outgoing {
   answer: Settled = "settled"
   /** Of a successor: the sequence of its row. */
   written = 0
-  /** A later revision that stands: it may not be on its way yet. */
+  /** Of one that waits on its own, before its row is written. */
+  noted: Noted | undefined = undefined
+  /** A later revision that stands, or ours that was written before: it may not be on its way yet. */
   passed: Row.Live | undefined = undefined
 
   constructor(settlement: Settlement, handOut: HandOut, now: number) {
     this.settlement = settlement
     this.handOut = handOut
-    const { nonce, place } = handOut
+    const { nonce } = handOut
     switch (settlement._tag) {
       case "Ack":
       case "Bury": {
@@ -61,13 +65,7 @@ class Outgoing {
       case "Forward":
         this.record = undefined
         this.dueAt = Math.ceil(Envelope.dueAt(settlement.successor, now))
-        this.row = Row.live({
-          nonce,
-          dueAt: this.dueAt,
-          envelope: Envelope.toBytes(settlement.successor),
-          waits: this.dueAt > now,
-          place
-        })
+        this.row = this.live(settlement.successor, this.dueAt > now, undefined)
         break
       case "Drop":
         this.record = undefined
@@ -77,6 +75,22 @@ class Outgoing {
     this.waits = this.dueAt > now
   }
 
+  private live(successor: Envelope.Envelope, waits: boolean, entry: number | undefined): Uint8Array {
+    const { dueAt, handOut: { nonce, place } } = this
+    return Row.live({ nonce, dueAt, envelope: Envelope.toBytes(successor), waits, entry, place })
+  }
+
+  /** What has to be stored before the row. A key keeps its turn: its token waits. */
+  get due(): Due | undefined {
+    const { dueAt, handOut: { id, nonce, turn }, settlement, waits } = this
+    return settlement._tag === "Forward" && waits && turn === undefined ? { dueAt, id, nonce } : undefined
+  }
+
+  onNoted(noted: Noted): void {
+    this.noted = noted
+    if (this.settlement._tag === "Forward") this.row = this.live(this.settlement.successor, this.waits, noted.sequence)
+  }
+
   /** The row as somebody else left it. Answers whether to write again. */
   onConflict(found: Row.Found): boolean {
     const { handOut } = this
@@ -84,6 +98,7 @@ class Outgoing {
     if (row?.nonce === handOut.nonce) {
       // ours: the answer was lost
       this.written = row._tag === "Live" ? row.auth : row.sequence
+      if (this.noted !== undefined && row._tag === "Live") this.passed = row
       return false
     }
     const state = standing(found, handOut.auth)
@@ -96,6 +111,46 @@ class Outgoing {
     return false
   }
 }
+
+/** Stores due times of successors. */
+const note = Effect.fnUntraced(function*(
+  { agenda }: Context,
+  names: Names.QueueNames,
+  all: ReadonlyArray<Outgoing>
+): Effect.fn.Return<void, TransportError> {
+  const waiting: Array<Outgoing> = []
+  const dues: Array<Due> = []
+  for (const one of all) {
+    const { due } = one
+    if (due === undefined) continue
+    waiting.push(one)
+    dues.push(due)
+  }
+  const noted = yield* agenda.note(names, dues)
+  for (const [index, one] of waiting.entries()) {
+    const answer = noted[index]!
+    if (answer instanceof TransportError) return yield* answer
+    one.onNoted(answer)
+  }
+})
+
+/** Due times whose rows were not written, or so late that they may be gone. */
+const review = Effect.fnUntraced(function*(
+  context: Context,
+  names: Names.QueueNames,
+  all: ReadonlyArray<Outgoing>
+): Effect.fn.Return<void, TransportError> {
+  const vain: Array<Noted> = []
+  const late: Array<Outgoing> = []
+  for (const one of all) {
+    const { noted, passed } = one
+    if (noted === undefined) continue
+    if (one.answer === "superseded" || (passed !== undefined && passed.entry !== noted.sequence)) vain.push(noted)
+    else if (context.agenda.isLate(noted)) late.push(one)
+  }
+  if (vain.length > 0) yield* context.agenda.forget(names, vain)
+  yield* note(context, names, late)
+})
 
 /** Writes the rows; of two that want the same one, one gets it. */
 const decide = Effect.fnUntraced(function*(
@@ -155,6 +210,7 @@ const goOn = Effect.fnUntraced(function*(
   const messages: Array<Publish> = []
   const letters: Array<Letter.Outgoing> = []
   const jobs: Array<Publications.Publication> = []
+  const priorities: Array<string> = []
   for (const one of all) {
     const { answer, dueAt, handOut, settlement, waits } = one
     const { id, turn } = handOut
@@ -164,17 +220,19 @@ const goOn = Effect.fnUntraced(function*(
       if (letter !== undefined) letters.push({ id, letter })
     }
     const isForward = answer === "settled" && settlement._tag === "Forward"
+    if (isForward) priorities.push(settlement.successor.priority)
     if (turn !== undefined) {
       // a later revision has the same place in its mailbox
       const isOver = !isForward && one.passed === undefined
       messages.push(nextTurn(handOut, turn, isOver, isForward && waits ? dueAt : undefined))
-    } else if (isForward) {
+    } else if (isForward && one.noted === undefined) {
       const { successor } = settlement
       const bytes = Envelope.toBytes(successor)
-      jobs.push({ id, envelope: successor, bytes, auth: one.written, dueAt, waits, isFirst: true, isRepeat: false })
+      const { nonce } = handOut
+      jobs.push({ id, envelope: successor, bytes, auth: one.written, dueAt, nonce, isFirst: true, isRepeat: false })
     }
   }
-  yield* levels.ensure(names, jobs.map(({ envelope }) => envelope.priority))
+  yield* levels.ensure(names, [...priorities, ...jobs.map(({ envelope }) => envelope.priority)])
   const errors = yield* publisher.publish(names, jobs)
   const refused = errors.find((error) => error !== undefined && error.reason._tag !== "QueueFull")
   if (refused !== undefined) return yield* refused
@@ -206,7 +264,10 @@ export const settle = Effect.fnUntraced(function*(
   }
   const all = [...open.values()]
   if (all.length > 0) {
+    const hasDelays = all.some(({ waits }) => waits)
+    if (hasDelays) yield* note(context, names, all)
     yield* decide(context, names, all)
+    if (hasDelays) yield* review(context, names, all)
     yield* drop(context, names, all)
     const records: Array<Announced> = []
     // a job without a row is there until its message is gone; for all others the row says that it is not

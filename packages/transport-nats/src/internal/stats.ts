@@ -6,6 +6,7 @@ import type { QueueStats } from "@troupe/core/JobLog"
 import type { TransportError } from "@troupe/core/TransportError"
 import * as Effect from "effect/Effect"
 import type { Context } from "./context.ts"
+import * as Due from "./due.ts"
 import * as Key from "./key.ts"
 import * as Letter from "./letter.ts"
 import * as Names from "./names.ts"
@@ -92,6 +93,37 @@ const keyed = Effect.fnUntraced(function*(view: View, letters: number): Effect.f
   return { running, waiting, queued: Math.max(0, queued), oldest }
 })
 
+/** Jobs among the due times. */
+const delayed = Effect.fnUntraced(function*({ context, names, now }: View): Effect.fn.Return<
+  { readonly scheduled: number; readonly late: number; readonly oldest: number },
+  TransportError
+> {
+  const { streams } = context
+  const dues = (yield* streams.streamInfo(names.delays, Names.allDues(names)))?.subjects ?? new Map<string, number>()
+  let [scheduled, late, oldest, looks] = [0, 0, Infinity, maxLooks]
+  for (const [subject, count] of dues) {
+    const bucket = Names.parseBucket(subject)
+    if (bucket > Names.bucketOf(now)) {
+      scheduled += count
+    } else if (count > looks) {
+      // whoever looks after the bucket hands out what is due within milliseconds
+      if (bucket === Names.bucketOf(now)) scheduled += count
+      else late += count
+    } else {
+      looks -= count
+      for (const message of yield* some(context, names.delays, subject, 1, count)) {
+        const { dueAt } = Due.decode(message.bytes)
+        if (dueAt > now) scheduled++
+        else {
+          late++
+          oldest = Math.min(oldest, dueAt)
+        }
+      }
+    }
+  }
+  return { scheduled, late, oldest }
+})
+
 export const stats = Effect.fnUntraced(function*(
   context: Context,
   queue: string
@@ -106,26 +138,13 @@ export const stats = Effect.fnUntraced(function*(
     ? letters
     : (yield* some(context, names.mailboxes, Names.letters(names)))
       .filter((message) => Letter.read(message, view.now) !== undefined).length
-  const delayed = (yield* streams.streamInfo(names.delays))?.messages ?? 0
-  let [scheduled, late, oldestDue] = [0, 0, Infinity]
-  if (delayed > maxLooks) scheduled = delayed
-  else if (delayed > 0) {
-    const dues = (yield* streams.streamInfo(names.delays, Names.allDues(names)))?.subjects ?? new Map<string, number>()
-    for (const subject of dues.keys()) {
-      const { dueAt } = Names.parseDue(names, subject)
-      if (dueAt > view.now) scheduled++
-      else {
-        late++
-        oldestDue = Math.min(oldestDue, dueAt)
-      }
-    }
-  }
+  const dues = yield* delayed(view)
   const jobs = yield* plain(view)
   const keys = yield* keyed(view, letters)
-  const queued = jobs.queued + keys.queued + late
-  const oldest = Math.min(jobs.oldest, keys.oldest, oldestDue)
+  const queued = jobs.queued + keys.queued + dues.late
+  const oldest = Math.min(jobs.oldest, keys.oldest, dues.oldest)
   return {
-    scheduled: scheduled + keys.waiting,
+    scheduled: dues.scheduled + keys.waiting,
     queued,
     running: jobs.running + keys.running,
     dead,

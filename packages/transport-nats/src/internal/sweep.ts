@@ -27,10 +27,7 @@ const settling = 2_000
 const maxRevived = 5_000
 const chunk = 256
 
-/** Due times among which those of old buckets are looked for. */
-const maxDues = 20_000
-
-/** ms after which a due time is not just late. */
+/** ms after its end at which a bucket should be over. */
 const late = 60_000
 
 /** Keys whose tokens are looked for at once. */
@@ -56,7 +53,8 @@ const revive = Effect.fnUntraced(function*(
   { streams }: Context,
   stream: string,
   consumer: string,
-  filter: string
+  filter: string,
+  hasOnePerSubject: boolean
 ): Effect.fn.Return<void, TransportError> {
   const info = yield* streams.consumerInfo(stream, consumer)
   if (info === undefined) return
@@ -76,7 +74,10 @@ const revive = Effect.fnUntraced(function*(
   }
   if (messages.length === 0) return
   yield* Effect.logWarning(`NATS forgot about ${messages.length} messages of "${filter}", publishing them again`)
-  yield* streams.publish(messages)
+  const answers = yield* streams.publish(messages)
+  if (hasOnePerSubject) return
+  const replaced = messages.filter((_, index) => answers[index]?._tag !== "Failed")
+  yield* streams.remove(stream, replaced.map(({ expected = 0 }) => expected))
 })
 
 /** A crash between the mailbox and the token, or between the token and a second look, leaves a key asleep. */
@@ -101,18 +102,11 @@ const reopen = Effect.fnUntraced(function*(
   { clock, streams }: Context,
   names: Names.QueueNames
 ): Effect.fn.Return<void, TransportError> {
-  const info = yield* streams.streamInfo(names.delays)
-  if (info === undefined || info.messages === 0 || info.messages > maxDues) return
   const dues = (yield* streams.streamInfo(names.delays, Names.allDues(names)))?.subjects ?? new Map<string, number>()
-  const buckets = new Set<number>()
-  for (const subject of dues.keys()) {
-    const { bucket, dueAt } = Names.parseDue(names, subject)
-    if (dueAt < clock.now() - late) buckets.add(bucket)
-  }
-  if (buckets.size === 0) return
-  yield* streams.publish(
-    Array.from(buckets, (bucket) => ({ subject: Names.index(names, bucket), bytes: nothing, expected: 0 }))
-  )
+  const old = Array.from(dues.keys(), Names.parseBucket)
+    .filter((bucket) => (bucket + 1) * Names.bucketWidth < clock.now() - late)
+  if (old.length === 0) return
+  yield* streams.publish(old.map((bucket) => ({ subject: Names.index(names, bucket), bytes: nothing, expected: 0 })))
 })
 
 const round = Effect.fnUntraced(function*(
@@ -122,10 +116,10 @@ const round = Effect.fnUntraced(function*(
   yield* context.queues.restore(names)
   yield* Register.lower(context, names)
   for (const level of yield* context.levels.read(names)) {
-    yield* revive(context, names.work, Names.jobConsumer(level), Names.jobs(names, level))
+    yield* revive(context, names.work, Names.jobConsumer(level), Names.jobs(names, level), true)
   }
-  yield* revive(context, names.work, Names.tokenConsumer, Names.tokens(names))
-  yield* revive(context, names.delays, Names.indexConsumer, Names.indexes(names))
+  yield* revive(context, names.work, Names.tokenConsumer, Names.tokens(names), true)
+  yield* revive(context, names.delays, Names.indexConsumer, Names.indexes(names), false)
   yield* wakeKeys(context, names)
   yield* reopen(context, names)
   yield* Expiry.rows(context, names)

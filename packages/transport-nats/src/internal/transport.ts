@@ -7,6 +7,7 @@ import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Random from "effect/Random"
 import type { Scope } from "effect/Scope"
+import { Agenda } from "./agenda.ts"
 import { NatsBus } from "./bus.ts"
 import { BrokerClock } from "./clock.ts"
 import type { Context } from "./context.ts"
@@ -57,6 +58,7 @@ export const make = Effect.fnUntraced(function*(
   yield* incarnation.following
   const interest = new Interest(streams, Names.busPrefix(namespace), () => local.currentTimeMillisUnsafe())
   yield* interest.start
+  const agenda = new Agenda(streams, clock)
   let count = 0
   const maxMessageBytes = Math.max(1024, streams.maxPayload - room)
   const context: Context = {
@@ -65,7 +67,8 @@ export const make = Effect.fnUntraced(function*(
     clock,
     queues: new Queues(streams, namespace, options),
     rows: new Rows(streams, clock),
-    publisher: new Publisher(streams, clock),
+    agenda,
+    publisher: new Publisher(streams, clock, agenda),
     levels: new Levels(streams),
     bus: new NatsBus(streams, Names.busPrefix(namespace), interest),
     incarnation,

@@ -6,6 +6,7 @@ import type { LocatedJob, Place } from "@troupe/core/JobLog"
 import type { TransportError } from "@troupe/core/TransportError"
 import * as Effect from "effect/Effect"
 import type { Context } from "./context.ts"
+import * as Due from "./due.ts"
 import * as HandOut from "./handOut.ts"
 import * as Key from "./key.ts"
 import * as Names from "./names.ts"
@@ -122,10 +123,10 @@ export class View {
   readonly ofDue = Effect.fnUntraced({ self: this }, function*(
     message: Stored
   ): Effect.fn.Return<LocatedJob | undefined, TransportError> {
-    const { auth, dueAt, id } = Names.parseDue(this.names, message.subject)
-    const state = standing(yield* this.context.rows.readOne(this.names, id), auth)
-    if (state._tag !== "current" || state.row === undefined) return undefined
-    return this.located(state.row, dueAt > this.now ? "scheduled" : "queued")
+    const { id, nonce } = Due.decode(message.bytes)
+    const { row } = yield* this.context.rows.readOne(this.names, id)
+    if (row?._tag !== "Live" || row.nonce !== nonce) return undefined
+    return yield* this.ofRow(id, row)
   })
 
   /** A job without a row. `id` encoded. */

@@ -44,9 +44,7 @@ export const removeLive = Effect.fnUntraced(function*(
 ): Effect.fn.Return<void, TransportError> {
   const { streams } = context
   const { key, priority } = row.envelope
-  if (row.waits) {
-    yield* remove(streams, names.delays, [Names.due(names, row.dueAt, id, row.auth)])
-  }
+  yield* context.agenda.remove(names, row)
   if (key === undefined) yield* remove(streams, names.work, [Names.job(names, priority, id, row.auth)])
   else yield* Key.endHead(context, names, Names.encode(key), row.envelope.id)
 })

@@ -55,8 +55,7 @@ export const bugs: Readonly<Record<string, Bug>> = {
         ...streams,
         // successors of jobs without a key travel behind the acknowledgement, and die with the process
         publish: (messages) => {
-          const later = (message: Publish) =>
-            /^sim\.(w\..*\.p\.|d\.)/.test(message.subject) && message.headers === undefined
+          const later = (message: Publish) => /^sim\.w\..*\.p\./.test(message.subject) && message.headers === undefined
           return Effect.suspend(() => {
             const now = messages.filter((message) => !later(message))
             const after = messages.filter(later)
@@ -81,6 +80,28 @@ export const bugs: Readonly<Record<string, Bug>> = {
           )
       }
     }
+  },
+  "due times that are never stored": {
+    shows: ["Loss", "Unfinished"],
+    within: 5,
+    atPort: skipping(({ subject }) => /^sim\.t\..*\.m\./.test(subject))
+  },
+  "due times that are dropped before their rows come": {
+    shows: ["Loss", "Unfinished"],
+    within: 40,
+    atPort: (streams) => ({
+      ...streams,
+      // rows take longer than due times
+      publish: (messages) =>
+        messages.some(isRow) ? Effect.delay(streams.publish(messages), 400) : streams.publish(messages),
+      puller: (stream, consumer, heartbeat, onEvent) =>
+        streams.puller(stream, consumer, heartbeat, (event) =>
+          onEvent(
+            event._tag === "Message" && stream.startsWith("sim_T_")
+              ? { ...event, message: { ...event.message, timestamp: 0 } }
+              : event
+          ))
+    })
   },
   "a token for every job of a key": {
     shows: ["LostLease", "KeyOverlap", "KeyOrder", "JobOverlap"],

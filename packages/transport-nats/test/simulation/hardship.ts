@@ -1,23 +1,17 @@
 /**
  * What may happen to a transport at its port, more often than a server does it.
  */
-import { TransportError, Unavailable } from "@troupe/core/TransportError"
 import * as Effect from "effect/Effect"
 import * as Row from "../../src/internal/row.ts"
 import type { Publish, Published, Streams } from "../../src/internal/streams.ts"
 import { isRow } from "./bugs.ts"
 
-/** Rows are without limits, and so are due times. */
+/** Rows are without limits, and due times are stored before them. */
 const full: Published = { _tag: "Full", description: "maximum messages exceeded" }
-const failed: Published = {
-  _tag: "Failed",
-  error: new TransportError({ reason: new Unavailable({ operation: "publish", description: "no answer" }) })
-}
 
 const kinds = {
   job: /\.w\.[^.]+\.p\./,
-  mail: /\.k\.[^.]+\.m\./,
-  due: /\.d\.[^.]+\.m\./
+  mail: /\.k\.[^.]+\.m\./
 }
 
 /** Whether it is the row of a job that is sent, not of one that goes on. */
@@ -28,11 +22,7 @@ const isClaim = (message: Publish): boolean => {
 }
 
 const idOf = ({ messageId, subject }: Publish): string | undefined =>
-  kinds.due.test(subject)
-    ? subject.split(".").at(-2)
-    : kinds.job.test(subject) || kinds.mail.test(subject)
-    ? messageId?.split(".")[0]
-    : undefined
+  kinds.job.test(subject) || kinds.mail.test(subject) ? messageId?.split(".")[0] : undefined
 
 /** Every second claim finds no room for its job: at once, or so late that others have met the claim meanwhile. */
 export const claimsGivenUp = (streams: Streams): Streams => {
@@ -49,7 +39,7 @@ export const claimsGivenUp = (streams: Streams): Streams => {
       if (!isFirst || ++count % 2 === 0) return streams.publish(messages)
       return Effect.as(
         Effect.sleep(count % 3 * 700),
-        messages.map(({ subject }) => kinds.due.test(subject) ? failed : full)
+        messages.map(() => full)
       )
     }
   }

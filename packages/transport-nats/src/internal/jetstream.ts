@@ -5,13 +5,14 @@
 import type { Msg } from "@nats-io/transport-node"
 import type { TransportError } from "@troupe/core/TransportError"
 import * as Effect from "effect/Effect"
+import { all } from "./answers.ts"
 import * as Api from "./api.ts"
 import * as Errors from "./errors.ts"
-import * as Headers from "./headers.ts"
 import type { Link, Request, Verdict } from "./link.ts"
 import * as Message from "./message.ts"
+import * as Publish from "./publish.ts"
 import * as Puller from "./puller.ts"
-import type { Acknowledgement, Publish, Published, Stored, Streams } from "./streams.ts"
+import type { Acknowledgement, Stored, Streams } from "./streams.ts"
 
 const payloads = { done: Buffer.from("+ACK"), working: Buffer.from("+WPI") }
 
@@ -24,127 +25,6 @@ const acknowledgement = (how: Acknowledgement): Buffer => {
     case "Delay":
       // nanoseconds
       return Buffer.from(`-NAK {"delay":${Math.ceil(how.milliseconds) * 1_000_000}}`)
-  }
-}
-
-const headersOf = ({ expected, headers }: NonNullable<Publish["again"]>, messageId: string | undefined): string => {
-  let lines = ""
-  // ours first: whoever gets the message looks for them
-  if (headers !== undefined) { for (const name in headers) lines += `${name}: ${headers[name]}\r\n` }
-  if (messageId !== undefined) lines += `Nats-Msg-Id: ${messageId}\r\n`
-  if (expected !== undefined) lines += `Nats-Expected-Last-Subject-Sequence: ${expected}\r\n`
-  return Headers.encode(lines)
-}
-
-interface PublishAnswer {
-  readonly seq?: number
-  readonly duplicate?: boolean
-  readonly error?: Errors.ApiError
-}
-
-const [brace, letterS, zero, nine] = [125, 115, 48, 57]
-
-/**
- * The sequence in `{"stream":"…", "seq":17}`, or 0 for any other answer. Parsing the JSON costs as much as the rest of a
- * publish does.
- */
-const plainSequence = (data: Uint8Array): number => {
-  let at = data.length - 1
-  if (data[2] !== letterS || data[at] !== brace) return 0
-  let sequence = 0
-  for (let unit = 1; --at > 0; unit *= 10) {
-    const digit = data[at]!
-    if (digit < zero || digit > nine) break
-    sequence += (digit - zero) * unit
-  }
-  return sequence
-}
-
-/** What many requests come to. */
-class Answers<A> {
-  private readonly answers: Array<A>
-  private readonly resume: (answers: Effect.Effect<ReadonlyArray<A>>) => void
-  private missing: number
-
-  constructor(count: number, resume: (answers: Effect.Effect<ReadonlyArray<A>>) => void) {
-    this.answers = Array.from({ length: count })
-    this.missing = count
-    this.resume = resume
-  }
-
-  put(index: number, answer: A): void {
-    this.answers[index] = answer
-    if (--this.missing === 0) this.resume(Effect.succeed(this.answers))
-  }
-}
-
-/** One effect for many requests: a fiber each would cost more than the request. */
-const all = <A, B>(
-  items: ReadonlyArray<A>,
-  start: (item: A, index: number, answers: Answers<B>) => void
-): Effect.Effect<ReadonlyArray<B>> =>
-  items.length === 0 ? Effect.succeed([]) : Effect.callback((resume) => {
-    const answers = new Answers<B>(items.length, resume)
-    for (let index = 0; index < items.length; index++) start(items[index]!, index, answers)
-  })
-
-/** The most frequent request: an object without closures. */
-class PublishRequest implements Request {
-  readonly message: Publish
-  readonly subject: string
-  readonly bytes: Uint8Array
-  readonly headers: string
-  readonly mayWait = true
-  private readonly index: number
-  private readonly answers: Answers<Published>
-
-  constructor(message: Publish, index: number, answers: Answers<Published>) {
-    this.message = message
-    this.subject = message.subject
-    this.bytes = message.bytes
-    this.headers = headersOf(message, message.messageId)
-    this.index = index
-    this.answers = answers
-  }
-
-  get headersAgain(): string {
-    const { again, messageId } = this.message
-    return again === undefined ? this.headers : headersOf(again, messageId)
-  }
-
-  get operation(): string {
-    return `publish to "${this.subject}"`
-  }
-
-  onReply(reply: Msg): Verdict {
-    const sequence = plainSequence(reply.data)
-    if (sequence > 0) {
-      this.answers.put(this.index, { _tag: "Stored", sequence })
-      return undefined
-    }
-    const { duplicate, error, seq } = reply.json<PublishAnswer>()
-    if (error === undefined) {
-      this.answers.put(this.index, { _tag: duplicate === true ? "Duplicate" : "Stored", sequence: seq ?? 0 })
-      return undefined
-    }
-    switch (Errors.kindOf(error)) {
-      case "wrongSequence":
-        this.answers.put(this.index, { _tag: "WrongSequence" })
-        return undefined
-      case "full":
-        this.answers.put(this.index, { _tag: "Full", description: Errors.describe(error) })
-        return undefined
-      case "passing":
-      case "noStream":
-        return { again: Errors.describe(error) }
-      default:
-        this.onError(Errors.refused(this.operation, Errors.describe(error)))
-        return undefined
-    }
-  }
-
-  onError(error: TransportError): void {
-    this.answers.put(this.index, { _tag: "Failed", error })
   }
 }
 
@@ -204,11 +84,11 @@ export const make = (link: Link, options: Api.Options): Streams => {
     )
 
   const confirm = (
-    acknowledgements: ReadonlyArray<Pick<Request, "subject" | "before">>,
+    acknowledgements: ReadonlyArray<Pick<Request, "subject" | "ahead">>,
     bytes: Uint8Array
   ): Effect.Effect<void, TransportError> =>
     Effect.asVoid(Effect.flatMap(
-      all<Pick<Request, "subject" | "before">, Result<void>>(acknowledgements, (one, index, answers) =>
+      all<Pick<Request, "subject" | "ahead">, Result<void>>(acknowledgements, (one, index, answers) =>
         link.request({
           ...one,
           operation: "acknowledge",
@@ -223,11 +103,7 @@ export const make = (link: Link, options: Api.Options): Streams => {
     ))
 
   return {
-    publish: (messages) =>
-      all<Publish, Published>(
-        messages,
-        (message, index, answers) => link.request(new PublishRequest(message, index, answers))
-      ),
+    publish: Publish.make(link, options.replicas === 1),
     last: (stream, subjects) => getAll(stream, subjects.map((subject) => JSON.stringify({ last_by_subj: subject }))),
     at: (stream, sequences) => getAll(stream, sequences.map((sequence) => JSON.stringify({ seq: sequence }))),
     next: (stream, filter, sequence) =>
@@ -245,7 +121,10 @@ export const make = (link: Link, options: Api.Options): Streams => {
         else list.push(reply)
       }
       return confirm(
-        Array.from(byConsumer.values(), (list) => ({ before: list.slice(0, -1), subject: list.at(-1)! })),
+        Array.from(byConsumer.values(), (list) => {
+          const subject = list.pop()!
+          return { subject, ahead: (send) => list.forEach((one) => send(one, "", payloads.done)) }
+        }),
         payloads.done
       )
     },

@@ -14,8 +14,8 @@ import type { Scope } from "effect/Scope"
 import * as Errors from "./errors.ts"
 import { Outbox } from "./outbox.ts"
 
-/** What the caller makes of an answer: nothing more to do, or a reason to ask again. */
-export type Verdict = undefined | { readonly again: string }
+/** What the caller makes of an answer: nothing more to do, a reason to ask again, or what its parts have to ask. */
+export type Verdict = undefined | { readonly again: string } | { readonly parts: ReadonlyArray<Request> }
 
 export interface Request {
   /** For errors. */
@@ -26,8 +26,12 @@ export interface Request {
   readonly headers?: string
   /** Instead of them when it is sent again. */
   readonly headersAgain?: string
-  /** Subjects that get the same bytes right before, each time. */
-  readonly before?: ReadonlyArray<string>
+  /** Sends what goes right before it, each time. */
+  readonly ahead?: (send: (subject: string, headers: string, bytes: Uint8Array) => void) => void
+  /** What is asked instead of it the second time, as if each had been asked before. */
+  readonly parts?: () => ReadonlyArray<Request>
+  /** Messages that it consists of: 1 if it does not say. */
+  readonly size?: number
   /** It stands back when many are under way. Heartbeats must not. */
   readonly mayWait?: boolean
   readonly onReply: (reply: Msg) => Verdict
@@ -45,6 +49,8 @@ interface Sent {
   trouble: string
 }
 
+const sizeOf = ({ request }: Sent): number => request.size ?? 1
+
 /** ms between two looks at what takes too long. */
 const watchEvery = 50
 
@@ -53,7 +59,7 @@ const silence = 4_000
 
 const slowest = 500
 
-/** Requests under way at once. More would only wait at the server, and look unanswered. */
+/** Messages under way at once. More would only wait at the server, and look unanswered. */
 const maxPending = 4_096
 
 /** ms. */
@@ -68,6 +74,8 @@ export class Link {
   private readonly clock: Clock.Clock
   private readonly fork: <A, E>(effect: Effect.Effect<A, E>) => void
   private readonly pending = new Map<number, Sent>()
+  /** Messages that they consist of. */
+  private underWay = 0
   /** Not sent yet, in their order: so many are under way already. */
   private backlog: Array<Sent> = []
   private readonly replies: Subscription
@@ -145,52 +153,84 @@ export class Link {
       trouble: ""
     }
     if (this.closed) return request.onError(Errors.unavailable(request.operation, "the transport is closed"))
-    if (request.mayWait === true && this.pending.size >= maxPending) this.backlog.push(sent)
+    if (request.mayWait === true && this.underWay >= maxPending) this.backlog.push(sent)
     else this.start(sent, now)
   }
 
   private start(sent: Sent, now: number): void {
-    this.pending.set(sent.token, sent)
     // its turn has come only now
     sent.deadline = now + this.patience
+    this.add(sent, now)
+  }
+
+  private add(sent: Sent, now: number): void {
+    this.pending.set(sent.token, sent)
+    this.underWay += sizeOf(sent)
     if (this.ready) this.send(sent, now)
     else sent.trouble = "the connection is away"
   }
 
   /** One has ended: the next ones may go, some at a time. */
-  private ended(token: number): boolean {
-    if (!this.pending.delete(token)) return false
-    if (this.backlog.length > 0 && this.pending.size <= maxPending / 2) {
+  private ended(sent: Sent): boolean {
+    if (!this.remove(sent)) return false
+    if (this.backlog.length > 0 && this.underWay <= maxPending / 2) {
       const now = this.now()
-      for (const sent of this.backlog.splice(0, maxPending / 2)) this.start(sent, now)
+      let count = 0
+      for (let room = maxPending / 2; room > 0 && count < this.backlog.length; count++) {
+        room -= sizeOf(this.backlog[count]!)
+      }
+      for (const next of this.backlog.splice(0, count)) this.start(next, now)
     }
     return true
   }
 
+  private remove(sent: Sent): boolean {
+    if (!this.pending.delete(sent.token)) return false
+    this.underWay -= sizeOf(sent)
+    return true
+  }
+
+  /** What was sent together goes on one by one: each was sent before, and has the time that is left. */
+  private takeApart(sent: Sent, parts: ReadonlyArray<Request>, now: number): void {
+    if (!this.remove(sent)) return
+    const { deadline, trouble } = sent
+    for (const request of parts) {
+      this.add({ request, token: this.count++, deadline, againAt: Infinity, tries: 1, trouble }, now)
+    }
+  }
+
   private send(sent: Sent, now: number): void {
-    const { before, bytes, subject } = sent.request
-    const headers = (sent.tries++ === 0 ? undefined : sent.request.headersAgain) ?? sent.request.headers ?? ""
+    const { request } = sent
+    const isAgain = sent.tries > 0
+    if (isAgain && request.parts !== undefined) return this.takeApart(sent, request.parts(), now)
+    sent.tries++
+    const { bytes, subject } = request
+    const headers = (isAgain ? request.headersAgain : undefined) ?? request.headers ?? ""
     sent.againAt = now + silence
     try {
-      if (before !== undefined) { for (const other of before) this.outbox.publish(other, "", "", bytes) }
+      request.ahead?.(this.sendAhead)
       this.outbox.publish(subject, `${this.inbox}.${sent.token}`, headers, bytes)
     } catch (error) {
       if (error instanceof errors.InvalidArgumentError || error instanceof errors.InvalidSubjectError) {
-        return this.fail(sent, Errors.refused(sent.request.operation, error.message, error))
+        return this.fail(sent, Errors.refused(request.operation, error.message, error))
       }
       // closed or draining: others say so to the user
       sent.trouble = error instanceof Error ? error.message : String(error)
     }
   }
 
+  private readonly sendAhead = (subject: string, headers: string, bytes: Uint8Array): void =>
+    this.outbox.publish(subject, "", headers, bytes)
+
   private receive(sent: Sent, reply: Msg): void {
     const verdict = Link.isUnheard(reply)
       ? { again: "JetStream is not there, or has no leader" }
       : this.judge(sent, reply)
     if (verdict === undefined) {
-      this.ended(sent.token)
+      this.ended(sent)
       return
     }
+    if ("parts" in verdict) return this.takeApart(sent, verdict.parts, this.now())
     sent.trouble = verdict.again
     sent.againAt = this.now() + Math.min(slowest, 25 * 2 ** Math.min(sent.tries, 6))
   }
@@ -205,7 +245,7 @@ export class Link {
   }
 
   private fail(sent: Sent, error: TransportError): void {
-    if (this.ended(sent.token)) sent.request.onError(error)
+    if (this.ended(sent)) sent.request.onError(error)
   }
 
   private monotonic(): number {
@@ -302,6 +342,7 @@ export class Link {
     const open = [...this.pending.values(), ...this.backlog]
     this.backlog = []
     this.pending.clear()
+    this.underWay = 0
     for (const { request } of open) {
       request.onError(Errors.unavailable(request.operation, "the transport is closed"))
     }

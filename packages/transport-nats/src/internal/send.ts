@@ -195,7 +195,10 @@ const publishFree = (
   jobs: ReadonlyArray<Incoming>
 ): Effect.Effect<void> =>
   Effect.map(
-    streams.publish(jobs.map(({ bytes, envelope, id }) => Publications.first(names, envelope.priority, id, bytes))),
+    streams.publish(
+      jobs.map(({ bytes, envelope, id }) => Publications.first(names, envelope.priority, id, bytes)),
+      names.work
+    ),
     (answers) => {
       for (const [index, one] of jobs.entries()) one.answer = Publications.errorOf(names, answers[index]!) ?? "sent"
     }

@@ -129,8 +129,12 @@ export interface Puller {
 }
 
 export interface Streams {
-  /** One answer per message, in their order. Stored in their order, unless one of them had to be repeated. */
-  readonly publish: (messages: ReadonlyArray<Publish>) => Effect.Effect<ReadonlyArray<Published>>
+  /**
+   * One answer per message, in their order. Stored in their order, unless one of them had to be repeated. `stream`: all
+   * are of it, have only message ids, and nobody asks for sequences, which may be 0 then: one answer of the server may
+   * confirm many.
+   */
+  readonly publish: (messages: ReadonlyArray<Publish>, stream?: string) => Effect.Effect<ReadonlyArray<Published>>
   /** The last message of each subject. */
   readonly last: (
     stream: string,

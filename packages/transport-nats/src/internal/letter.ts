@@ -57,7 +57,7 @@ export interface Outgoing {
  * nothing fences a letter, and the job may have been replayed after its row was read.
  */
 export const write = Effect.fnUntraced(function*(
-  { rows, streams }: Context,
+  { nonce, rows, streams }: Context,
   names: QueueNames,
   letters: ReadonlyArray<Outgoing>
 ): Effect.fn.Return<void, TransportError> {
@@ -65,12 +65,15 @@ export const write = Effect.fnUntraced(function*(
   while (open.length > 0) {
     const subjects = open.map(({ id }) => Names.letter(names, id))
     const answers = yield* streams.publish(
-      open.map(({ letter }, index) => ({ subject: subjects[index]!, bytes: letter }))
+      // a repeat of the request that comes late must not bring back what was replayed meanwhile
+      open.map(({ letter }, index) => ({ subject: subjects[index]!, bytes: letter, messageId: `l.${nonce()}` }))
     )
     const sequences: Array<number> = []
     for (const [index, answer] of answers.entries()) {
       if (answer._tag === "Failed") return yield* answer.error
-      if (answer._tag !== "Stored") return yield* Errors.queueFull(names.queue, "dead letters have no room")
+      if (answer._tag !== "Stored" && answer._tag !== "Duplicate") {
+        return yield* Errors.queueFull(names.queue, "dead letters have no room")
+      }
       yield* streams.purge(names.mailboxes, subjects[index]!, answer.sequence)
       sequences.push(answer.sequence)
     }

@@ -8,6 +8,7 @@ import * as Letter from "./letter.ts"
 import * as Names from "./names.ts"
 import * as Row from "./row.ts"
 import { isExpired } from "./store.ts"
+import * as Stranded from "./stranded.ts"
 import type { Publish } from "./streams.ts"
 
 /** Rows that are looked at together. */
@@ -15,6 +16,9 @@ const chunk = 500
 
 /** Chunks of one round at most. */
 const maxChunks = 400
+
+/** ms for which rows stay as they are: claims may be given up, and requests of their writers come late. */
+const settling = 60_000
 
 /** ms after which rows that still count are written anew, so that what ran out behind them can go. */
 const patience = 30 * 60_000
@@ -28,25 +32,38 @@ const maxLooks = 500
  * part of which most still counts stays.
  */
 export const rows = Effect.fnUntraced(function*(
-  { clock, streams }: Context,
+  context: Context,
   names: Names.QueueNames
 ): Effect.fn.Return<void, TransportError> {
+  const { clock, streams } = context
   const info = yield* streams.streamInfo(names.rows)
   if (info === undefined || info.messages === 0) return
   let from = info.firstSequence
   for (let count = 0; count < maxChunks && from <= info.lastSequence; count++) {
-    const end = Math.min(from + chunk, info.lastSequence + 1)
+    let end = Math.min(from + chunk, info.lastSequence + 1)
     const found = yield* streams.at(names.rows, Array.from({ length: end - from }, (_, index) => from + index))
-    const present = found.filter((one) => one !== undefined)
     const now = clock.now()
+    const all = found.filter((one) => one !== undefined)
+    const settled = all.findIndex(({ timestamp }) => timestamp > now - settling)
+    const present = settled < 0 ? all : all.slice(0, settled)
+    if (settled >= 0) end = all[settled]!.sequence
+    if (end === from) return
+    const untouched: Array<Row.Live> = []
     const copies = present.flatMap((one): ReadonlyArray<Publish> => {
       const { sequence, subject } = one
       if (subject === Names.levels(names)) return [{ subject, bytes: one.bytes, expected: sequence }]
       const { row } = Row.read(one, now)
+      if (row?._tag === "Live" && row.auth === row.sequence) untouched.push(row)
       return row === undefined ? [] : [{ subject, bytes: Row.copied(row, now), expected: sequence }]
     })
     const isYoung = (present.at(-1)?.timestamp ?? 0) > now - patience
     if (isYoung && copies.length * 2 > present.length) return
+    // of those that were written anew somebody has seen that their jobs are there
+    yield* Effect.forEach(
+      untouched,
+      (row) => Effect.ignore(Stranded.finish(context, names, Names.encode(row.envelope.id), row)),
+      { concurrency: 32, discard: true }
+    )
     const answers = yield* streams.publish(copies)
     // whoever changed a row meanwhile wrote it anew
     if (answers.some(({ _tag }) => _tag !== "Stored" && _tag !== "WrongSequence")) return

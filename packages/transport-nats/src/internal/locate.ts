@@ -8,7 +8,22 @@ import * as Option from "effect/Option"
 import type { Context } from "./context.ts"
 import * as Letter from "./letter.ts"
 import * as Names from "./names.ts"
+import type * as Row from "./row.ts"
+import * as Stranded from "./stranded.ts"
 import { View } from "./view.ts"
+
+/** Whoever waits for the job asks for it: it must not wait for a writer that is gone. */
+const ofLive = Effect.fnUntraced(function*(
+  view: View,
+  id: string,
+  row: Row.Live
+): Effect.fn.Return<LocatedJob, TransportError> {
+  const located = yield* view.ofRow(id, row)
+  if (located.place === "queued" && Stranded.mayBe(row, view.now)) {
+    yield* Effect.ignore(Stranded.finish(view.context, view.names, id, row))
+  }
+  return located
+})
 
 const locateOne = Effect.fnUntraced(function*(
   view: View,
@@ -17,7 +32,7 @@ const locateOne = Effect.fnUntraced(function*(
   const { context, names, now } = view
   const word = Names.encode(id)
   const { row } = yield* context.rows.readOne(names, word)
-  if (row?._tag === "Live") return yield* view.ofRow(word, row)
+  if (row?._tag === "Live") return yield* ofLive(view, word, row)
   if (row === undefined) {
     const free = yield* view.ofFree(word)
     if (free !== undefined) return free

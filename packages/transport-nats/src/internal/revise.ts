@@ -57,7 +57,7 @@ const wakeHead = Effect.fnUntraced(function*(
 })
 
 /** What a row says, wherever the job was before. */
-const goOn = Effect.fnUntraced(function*(
+export const goOn = Effect.fnUntraced(function*(
   context: Context,
   names: Names.QueueNames,
   job: Publications.Publication

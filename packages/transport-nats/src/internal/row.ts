@@ -39,19 +39,21 @@ export interface Ended {
   readonly expiresAt: number
   readonly valueExpiresAt: number
   readonly record: Uint8Array
+  /** `auth` of the job that it was taken from before it ended, 0 if that had no row; `undefined`: it ended by itself. */
+  readonly withdrew: number | undefined
   /** A buried job: its letter is written after the row. */
   readonly letter: Uint8Array | undefined
 }
 
-/** `sequence`: what the next write has to expect. An expired row is none. */
+/** `sequence`: what the next write has to expect. An expired row is none, and so is one that was given up. */
 export interface Found {
   readonly sequence: number
   readonly row: Live | Ended | undefined
 }
 
 interface Header {
-  /** l: live, e: ended. */
-  readonly k: "l" | "e"
+  /** l: live, e: ended, g: given up. */
+  readonly k: "l" | "e" | "g"
   readonly n: string
   readonly d?: number
   /** waits. */
@@ -68,6 +70,8 @@ interface Header {
   readonly y?: number
   /** Length of the letter behind the record. */
   readonly l?: number
+  /** withdrew. */
+  readonly x?: number
 }
 
 export const pack = (header: unknown, ...parts: ReadonlyArray<Uint8Array>): Uint8Array => {
@@ -114,11 +118,15 @@ export const ended = (options: {
   readonly valueTimeToLive: number
   readonly record: Uint8Array
   readonly letter?: Uint8Array | undefined
+  readonly withdrew?: number | undefined
 }): Uint8Array => {
-  const { letter, nonce, record, timeToLive, valueTimeToLive } = options
-  const header: Undefinable = { k: "e", n: nonce, t: timeToLive, y: valueTimeToLive, l: letter?.length }
+  const { letter, nonce, record, timeToLive, valueTimeToLive, withdrew } = options
+  const header: Undefinable = { k: "e", n: nonce, t: timeToLive, y: valueTimeToLive, l: letter?.length, x: withdrew }
   return letter === undefined ? pack(header, record) : pack(header, record, letter)
 }
+
+/** There is no row any more. Not a removal: a request that comes late and expects none must not find its way. */
+export const gone: Uint8Array = pack({ k: "g", n: "" } satisfies Header)
 
 /** The letter in a row that `ended` packed. */
 export const letterOf = (bytes: Uint8Array): Uint8Array | undefined => {
@@ -153,10 +161,11 @@ const copiedLive = (row: Live): Uint8Array =>
 export const due = ({ bytes, dueAt, nonce }: Live, place: number | undefined): Uint8Array =>
   live({ nonce, dueAt, envelope: bytes, waits: false, place })
 
-const decode = ({ bytes, sequence, timestamp }: Stored): Live | Ended => {
+const decode = ({ bytes, sequence, timestamp }: Stored): Live | Ended | undefined => {
   const { body, header } = unpack(bytes)
-  // as `live`, `ended` or `copied` wrote it
-  const { d, f, k, l, m, n, o, q = 0, t = 0, w, y = 0 } = header as Header
+  // as `live`, `ended`, `gone` or `copied` wrote it
+  const { d, f, k, l, m, n, o, q = 0, t = 0, w, x, y = 0 } = header as Header
+  if (k === "g") return undefined
   if (k === "l") {
     const auth = o ?? sequence
     const place = m ?? auth
@@ -187,6 +196,7 @@ const decode = ({ bytes, sequence, timestamp }: Stored): Live | Ended => {
     expiresAt: timestamp + t,
     valueExpiresAt: timestamp + y,
     record: body.subarray(0, end),
+    withdrew: x,
     letter: l === undefined ? undefined : body.subarray(end)
   }
 }
@@ -195,5 +205,5 @@ const decode = ({ bytes, sequence, timestamp }: Stored): Live | Ended => {
 export const read = (stored: Stored | undefined, now: number): Found => {
   if (stored === undefined) return { sequence: 0, row: undefined }
   const row = decode(stored)
-  return { sequence: stored.sequence, row: row._tag === "Ended" && row.expiresAt <= now ? undefined : row }
+  return { sequence: stored.sequence, row: row?._tag === "Ended" && row.expiresAt <= now ? undefined : row }
 }

@@ -104,9 +104,9 @@ export class Rows {
       }))
   }
 
-  /** Removes a row of this sequence or older. */
-  remove(names: Names.QueueNames, id: string, sequence: number): Effect.Effect<void, TransportError> {
-    return Effect.asVoid(this.streams.purge(names.rows, Names.row(names, id), sequence + 1))
+  /** Gives a row up that still has this sequence. */
+  giveUp(names: Names.QueueNames, id: string, sequence: number): Effect.Effect<void, TransportError> {
+    return Effect.asVoid(this.write(names, [{ id, bytes: Row.gone, expected: sequence }]))
   }
 }
 

@@ -164,7 +164,7 @@ const giveUp = ({ clock, rows }: Context, names: Names.QueueNames, one: Incoming
   const { auth, before, id } = one
   return Effect.ignore(
     before === undefined
-      ? rows.remove(names, id, auth)
+      ? rows.giveUp(names, id, auth)
       // the job that was to be replayed has ended as it had
       : rows.write(names, [{ id, bytes: Row.copied(before, clock.now()), expected: auth }])
   )

@@ -187,7 +187,7 @@ const drop = Effect.fnUntraced(function*(
   for (const [index, one] of drops.entries()) {
     const { row } = found[index]!
     if (row?._tag !== "Live") continue
-    if (row.auth === one.handOut.auth) yield* rows.remove(names, one.handOut.id, row.sequence)
+    if (row.auth === one.handOut.auth) yield* rows.giveUp(names, one.handOut.id, row.sequence)
     else one.passed = row
   }
 })

@@ -25,13 +25,14 @@ export const remove = Effect.fnUntraced(function*(
   yield* streams.remove(stream, found.flatMap((message) => message === undefined ? [] : [message.sequence]))
 })
 
-/** Jobs without a row are under one of the priorities that were used. */
-const removeFree = Effect.fnUntraced(function*(
+/** `auth`: 0 for a job without a row. It is under one of the priorities that were used. */
+const removeAnywhere = Effect.fnUntraced(function*(
   { levels, streams }: Context,
   names: Names.QueueNames,
-  id: string
+  id: string,
+  auth: number
 ): Effect.fn.Return<void, TransportError> {
-  const subjects = (yield* levels.read(names)).map((level) => Names.job(names, level, id, 0))
+  const subjects = (yield* levels.read(names)).map((level) => Names.job(names, level, id, auth))
   yield* remove(streams, names.work, subjects)
 })
 
@@ -59,19 +60,25 @@ const withdrawOne = Effect.fnUntraced(function*(
   const nonce = context.nonce()
   const encoded = JobRecord.toBytes(record)
   const { timeToLive, valueTimeToLive } = record
-  const bytes = Row.ended({ nonce, timeToLive, valueTimeToLive, record: encoded })
   let before: Row.Live | undefined
   for (let tries = 0; tries < maxTries; tries++) {
     const found = yield* rows.readOne(names, id)
     if (found.row?._tag === "Ended") {
-      if (found.row.nonce !== nonce) return JobRecord.fromBytes(recordOf(found.row, clock.now()))
+      const { withdrew } = found.row
+      if (found.row.nonce !== nonce) {
+        // whoever wrote it may not have come to take the job away: nobody who hears of the cancel sees it start
+        if (withdrew !== undefined) yield* removeAnywhere(context, names, id, withdrew)
+        return JobRecord.fromBytes(recordOf(found.row, clock.now()))
+      }
     } else {
       before = found.row
+      const withdrew = before?.auth ?? 0
+      const bytes = Row.ended({ nonce, timeToLive, valueTimeToLive, record: encoded, withdrew })
       const [written] = yield* rows.write(names, [{ id, bytes, expected: found.sequence }])
       if (written === undefined) continue
     }
     yield* context.bus.announce([{ record, bytes: encoded }])
-    if (before === undefined) yield* removeFree(context, names, id)
+    if (before === undefined) yield* removeAnywhere(context, names, id, 0)
     else yield* removeLive(context, names, id, before)
     return record
   }

@@ -85,7 +85,12 @@ const tapped = (inner: Transport["Service"], process: Process, recorder: Recorde
         Effect.tap(log.send(envelopes), (answers) =>
           Effect.sync(() =>
             envelopes.forEach((envelope, i) => {
-              if (answers[i] === "sent") recorder.accepted(envelope)
+              const answer = answers[i]!
+              process.world.trace(
+                process.name,
+                `sent ${envelope.id}: ${typeof answer === "string" ? answer : answer.message}`
+              )
+              if (answer === "sent") recorder.accepted(envelope)
             })
           )),
       revise: (queue, revisions) =>
@@ -114,8 +119,10 @@ const tapped = (inner: Transport["Service"], process: Process, recorder: Recorde
   )
   return changingDeliveries(listening, { stands: new WeakMap() }, (delivery) => {
     const headers = { ...delivery.envelope.headers }
-    if (delivery instanceof HandOut) recorder.replies.set(headers, delivery.message.reply)
-    const { attempt, id, revision } = delivery.envelope
+    const { attempt, enqueuedAt, id, revision } = delivery.envelope
+    if (delivery instanceof HandOut) {
+      recorder.handOuts.set(headers, { reply: delivery.message.reply, enqueuedAt, revision })
+    }
     process.world.trace(
       process.name,
       `gets ${id} revision ${revision} attempt ${attempt} hand-out ${delivery.deliveries}`

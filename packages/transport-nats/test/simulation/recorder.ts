@@ -33,7 +33,14 @@ interface Sent extends Invariants.Sent {
 interface ActiveRun {
   readonly run: Run
   readonly process: Process
-  readonly reply: string | undefined
+  readonly handOut: HandOut | undefined
+}
+
+/** What a handler runs. */
+interface HandOut {
+  readonly reply: string
+  readonly enqueuedAt: number
+  readonly revision: number
 }
 
 /** ms: a lease and a request of an old owner that nobody knows to be dead, and everything down twice meanwhile. */
@@ -45,7 +52,7 @@ export class Recorder {
   readonly history = Invariants.empty()
   readonly complaints: Array<Invariants.Violation> = []
   /** What a handler runs, by the headers that it sees. */
-  readonly replies = new WeakMap<object, string>()
+  readonly handOuts = new WeakMap<object, HandOut>()
   /** Nothing stood still, was cut off or got lost so far. */
   healthy = true
   private readonly world: World
@@ -58,6 +65,8 @@ export class Recorder {
   private readonly revisions = new Map<string, string>()
   /** Revisions that a reschedule writes: their bytes. */
   private readonly moves = new Set<string>()
+  /** The last revision that a stream has stored, by name and time of the enqueue. */
+  private readonly lastRevision = new Map<string, number>()
   private readonly handedOutAt = new Map<string, number>()
   private readonly endedAt = new Map<string, number>()
   /** As the last record of a name says. */
@@ -94,6 +103,11 @@ export class Recorder {
       this.complain("JobOverlap", queue, id, `revision ${revision} of it has two different envelopes`)
     }
     this.revisions.set(`${name}/${enqueuedAt}/${revision}`, bytes)
+    this.lastRevision.set(
+      `${name}/${enqueuedAt}`,
+      Math.max(revision, this.lastRevision.get(`${name}/${enqueuedAt}`) ?? 0)
+    )
+    this.noteLostLeases()
     const sent = this.sent.get(`${name}/${enqueuedAt}`)
     if (sent !== undefined) {
       if (known === undefined && this.moves.has(bytes)) this.moved(sent, dueAt)
@@ -155,7 +169,10 @@ export class Recorder {
     // the order of a key is that of its mailbox; a job that is due at once is due when it is there
     sent.order = this.order++
     if (!sent.isDelayed) sent.dueAt = now
-    if (late > latest) this.complain("Unfinished", sent.queue, sent.id, `it could be run ${late} ms after it was due`)
+    // a claim whose sender is gone is finished by whoever asks for it, a minute later
+    if (late > latest && sent.accepted) {
+      this.complain("Unfinished", sent.queue, sent.id, `it could be run ${late} ms after it was due`)
+    }
   }
 
   /** Somebody was told that the job is accepted. */
@@ -176,8 +193,11 @@ export class Recorder {
 
   // --- leases ---
 
-  private owns(name: string, reply: string | undefined): boolean {
-    if (reply === undefined || !this.isCurrent(reply)) return false
+  private owns(name: string, handOut: HandOut | undefined): boolean {
+    if (handOut === undefined || !this.isCurrent(handOut.reply)) return false
+    const { enqueuedAt, reply, revision } = handOut
+    // whoever had it before may have settled it: the row says so
+    if ((this.lastRevision.get(`${name}/${enqueuedAt}`) ?? 0) > revision) return false
     // whoever had it when it ended hears of it, or finds out when it settles
     return (this.endedAt.get(name) ?? -Infinity) < (this.handedOutAt.get(reply) ?? Infinity)
   }
@@ -209,8 +229,8 @@ export class Recorder {
 
   /** Something was handed out again, taken away or forgotten. */
   private noteLostLeases(): void {
-    for (const { reply, run } of this.active) {
-      if (run.leaseLostAt !== undefined || this.owns(nameOf(run.queue, run.id), reply)) continue
+    for (const { handOut, run } of this.active) {
+      if (run.leaseLostAt !== undefined || this.owns(nameOf(run.queue, run.id), handOut)) continue
       run.leaseLostAt = this.world.now
       // the record of a job that was cancelled takes it away
       run.healthy = this.healthy && !this.endedAt.has(nameOf(run.queue, run.id))
@@ -240,7 +260,7 @@ export class Recorder {
 
   private start(process: Process, execution: Execution.Execution): ActiveRun {
     const { attempt, deliveries, enqueuedAt, headers, id, queue } = execution
-    const reply = this.replies.get(headers)
+    const handOut = this.handOuts.get(headers)
     this.noteLostLeases()
     const sent = this.sent.get(`${nameOf(queue, id)}/${enqueuedAt}`)
     const run: Run = {
@@ -255,12 +275,12 @@ export class Recorder {
       outcome: undefined,
       delay: undefined,
       // it was lost before
-      leaseLostAt: this.owns(nameOf(queue, id), reply) ? undefined : this.world.now - 1,
+      leaseLostAt: this.owns(nameOf(queue, id), handOut) ? undefined : this.world.now - 1,
       healthy: false,
       token: undefined
     }
     if (sent !== undefined) this.ran.add(sent)
-    const one: ActiveRun = { run, process, reply }
+    const one: ActiveRun = { run, process, handOut }
     this.active.add(one)
     this.history.runs.push(run)
     const lease = run.leaseLostAt === undefined ? "" : ", its lease is lost"

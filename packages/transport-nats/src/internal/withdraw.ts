@@ -16,7 +16,7 @@ import type { Streams } from "./streams.ts"
 /** Rows that are lost again and again: the job goes on all the time. */
 const maxTries = 50
 
-export const remove = Effect.fnUntraced(function*(
+const remove = Effect.fnUntraced(function*(
   streams: Streams,
   stream: string,
   subjects: ReadonlyArray<string>

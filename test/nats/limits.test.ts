@@ -103,7 +103,7 @@ test("streams that are deleted are made again: later jobs run", () =>
     yield* Effect.promise(async () => {
       const admin = await connect({ servers: server.url })
       const manager = await jetstreamManager(admin)
-      for (const name of ["troupe_W_work", "troupe_R_work", "troupe_D_work", "troupe_K_work"]) {
+      for (const name of ["troupe_W_work", "troupe_R_work", "troupe_T_work", "troupe_K_work"]) {
         await manager.streams.delete(name)
       }
       await admin.close()

@@ -101,6 +101,7 @@ const delayed = Effect.fnUntraced(function*({ context, names, now }: View): Effe
   const { streams } = context
   const dues = (yield* streams.streamInfo(names.delays, Names.allDues(names)))?.subjects ?? new Map<string, number>()
   let [scheduled, late, oldest, looks] = [0, 0, Infinity, maxLooks]
+  const past: Array<Due.Due> = []
   for (const [subject, count] of dues) {
     const bucket = Names.parseBucket(subject)
     if (bucket > Names.bucketOf(now)) {
@@ -112,15 +113,20 @@ const delayed = Effect.fnUntraced(function*({ context, names, now }: View): Effe
     } else {
       looks -= count
       for (const message of yield* some(context, names.delays, subject, 1, count)) {
-        const { dueAt } = Due.decode(message.bytes)
-        if (dueAt > now) scheduled++
-        else {
-          late++
-          oldest = Math.min(oldest, dueAt)
-        }
+        const due = Due.decode(message.bytes)
+        if (due.dueAt > now) scheduled++
+        else past.push(due)
       }
     }
   }
+  // a due time that was stored twice, or without its row, stays a while after its time
+  const found = yield* context.rows.read(names, past.map(({ id }) => id))
+  past.forEach(({ dueAt, nonce }, index) => {
+    const { row } = found[index]!
+    if (row?._tag !== "Live" || row.nonce !== nonce) return
+    late++
+    oldest = Math.min(oldest, dueAt)
+  })
   return { scheduled, late, oldest }
 })
 

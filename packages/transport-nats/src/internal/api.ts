@@ -26,7 +26,8 @@ interface Call<A> {
 const nanoseconds = 1_000_000
 
 interface ApiConsumer {
-  readonly config: { readonly ack_wait?: number; readonly filter_subject?: string }
+  /** Not there while the consumer is being deleted: no field is. */
+  readonly config?: { readonly ack_wait?: number; readonly filter_subject?: string }
   readonly delivered: { readonly stream_seq: number }
   readonly ack_floor: { readonly stream_seq: number }
   readonly num_pending: number
@@ -46,13 +47,14 @@ interface ApiStream {
   }
 }
 
-const consumerInfo = (answer: ApiConsumer): ConsumerInfo => ({
-  ackWait: (answer.config.ack_wait ?? 0) / nanoseconds,
-  delivered: answer.delivered.stream_seq,
-  ackFloor: answer.ack_floor.stream_seq,
-  pending: answer.num_pending,
-  ackPending: answer.num_ack_pending
-})
+const consumerInfo = ({ ack_floor, config, delivered, num_ack_pending, num_pending }: ApiConsumer) =>
+  config === undefined ? undefined : {
+    ackWait: (config.ack_wait ?? 0) / nanoseconds,
+    delivered: delivered.stream_seq,
+    ackFloor: ack_floor.stream_seq,
+    pending: num_pending,
+    ackPending: num_ack_pending
+  }
 
 /** How often, and after how many ms, it is looked for what somebody else creates. */
 const joinTries = 10

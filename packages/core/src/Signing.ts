@@ -186,7 +186,9 @@ const fromKeys = (signingId: string, keys: ReadonlyMap<string, Hmac.Key>, maxAge
   const checkEnvelope = (envelope: Envelope, now: number): SignatureErrorReason | undefined => {
     const opened = open(envelope.signature)
     if (opened._tag !== "Opened") return opened
-    if (opened.valueCode !== undefined || !Hmac.equal(opened.code, code(opened.key, Canonical.envelope(envelope)))) {
+    if (
+      opened.valueCode !== undefined || !Hmac.equal(opened.code, Hmac.compute(opened.key, Canonical.envelope(envelope)))
+    ) {
       return { _tag: "Wrong" }
     }
     // only now its times can be believed
@@ -198,10 +200,10 @@ const fromKeys = (signingId: string, keys: ReadonlyMap<string, Hmac.Key>, maxAge
     const opened = open(record.signature)
     if (opened._tag !== "Opened") return opened
     const { key, valueCode } = opened
-    if (!Hmac.equal(opened.code, code(key, Canonical.record(record, valueCode)))) return { _tag: "Wrong" }
+    if (!Hmac.equal(opened.code, Hmac.compute(key, Canonical.record(record, valueCode)))) return { _tag: "Wrong" }
     if (!Canonical.isApart(record)) return valueCode === undefined ? undefined : { _tag: "Wrong" }
     if (record.value.length === 0) return undefined
-    const same = valueCode !== undefined && Hmac.equal(valueCode, code(key, Canonical.value(record.value)))
+    const same = valueCode !== undefined && Hmac.equal(valueCode, Hmac.compute(key, Canonical.value(record.value)))
     return same ? undefined : { _tag: "Wrong" }
   }
 
@@ -209,16 +211,19 @@ const fromKeys = (signingId: string, keys: ReadonlyMap<string, Hmac.Key>, maxAge
   const verified = new WeakSet<JobRecord>()
 
   return {
-    signEnvelope: (envelope) => ({ ...envelope, signature: start + code(signingKey, Canonical.envelope(envelope)) }),
+    signEnvelope: (envelope) => ({
+      ...envelope,
+      signature: start + Hmac.compute(signingKey, Canonical.envelope(envelope))
+    }),
     verifyEnvelope: (envelope, now) => {
       const reason = checkEnvelope(envelope, now)
       return reason && new SignatureError({ part: "envelope", id: envelope.id, queue: envelope.queue, reason })
     },
     signRecord: (record) => {
       const valueCode = Canonical.isApart(record) && record.value.length > 0
-        ? code(signingKey, Canonical.value(record.value))
+        ? Hmac.compute(signingKey, Canonical.value(record.value))
         : undefined
-      const signature = start + code(signingKey, Canonical.record(record, valueCode))
+      const signature = start + Hmac.compute(signingKey, Canonical.record(record, valueCode))
       return { ...record, signature: valueCode === undefined ? signature : `${signature}.${valueCode}` }
     },
     verifyRecord: (record) => {
@@ -236,8 +241,6 @@ interface Opened {
   readonly code: string
   readonly valueCode: string | undefined
 }
-
-const code = (key: Hmac.Key, message: Canonical.Message): string => Hmac.compute(key, message.buffer, message.end)
 
 const freshAt = ({ due, writtenAt }: Envelope): number =>
   due === undefined ? writtenAt : Math.max(writtenAt, due._tag === "At" ? due.at : writtenAt + due.after)

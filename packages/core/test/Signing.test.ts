@@ -83,6 +83,16 @@ describe("envelopes", () => {
     for (const value of values) assert.strictEqual(envelopeReason({ ...signed, [field]: value }), "Wrong")
   })
 
+  it.each(Object.entries(tampered))("do not verify with another %s than that of the last one", (field, values) => {
+    const bare = signing.signEnvelope(Samples.bareEnvelope)
+    for (const value of [...values, signed[field as keyof Envelope.Envelope]]) {
+      assert.isUndefined(envelopeReason(bare))
+      const other = { ...bare, [field]: value }
+      const isOther = JSON.stringify(other) !== JSON.stringify(bare)
+      assert.strictEqual(envelopeReason(other), isOther ? "Wrong" : undefined)
+    }
+  })
+
   it("do not verify when bodies are swapped", () => {
     const other = signing.signEnvelope({ ...Samples.envelope, id: "job-2", body: utf8("other") })
     assert.strictEqual(envelopeReason({ ...signed, body: other.body }), "Wrong")
@@ -225,6 +235,15 @@ describe("records", () => {
 
   it.each(Object.entries(tampered))("do not verify with another %s", (field, values) => {
     for (const value of values) assert.strictEqual(recordReason({ ...signed, [field]: value }), "Wrong")
+  })
+
+  it.each(Object.entries(tampered))("do not verify with another %s than that of the last one", (field, values) => {
+    const whole = signing.signRecord({ ...Samples.record, valueTimeToLive: Samples.record.timeToLive })
+    for (const value of values) {
+      // a copy: what was verified once is not verified again
+      assert.isUndefined(recordReason({ ...whole }))
+      assert.strictEqual(recordReason({ ...whole, [field]: value }), "Wrong")
+    }
   })
 
   it("verify when the value is no longer kept, if it may go first", () => {

@@ -7,7 +7,7 @@ describe("hmac", () => {
   const hmac = (secret: Uint8Array, data: Uint8Array) => {
     const buffer = new Uint8Array(Hmac.blockSize + data.length)
     buffer.set(data, Hmac.blockSize)
-    return Hmac.compute(Hmac.makeKey(secret), buffer, buffer.length, "hex")
+    return Hmac.compute(Hmac.makeKey(secret), buffer, "hex")
   }
 
   const of = (byte: number, length: number) => new Uint8Array(length).fill(byte)

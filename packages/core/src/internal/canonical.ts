@@ -5,18 +5,54 @@
  * kind (1 byte) · form of the text (1) · numbers (presence and float64, 9 each)
  * · length of the text in bytes (4) · text · body. The text holds the strings,
  * `length:string` in UTF-16 units, or `-` without one.
+ *
+ * The answers are valid until the next one is asked for. Their first `blockSize`
+ * bytes are room for the key.
  */
 import type { Envelope } from "../Envelope.ts"
 import type { JobRecord } from "../JobRecord.ts"
-import { blockSize } from "./hmac.ts"
-
-/** Valid until the next message is written. The first `blockSize` bytes are room for the key. */
-export interface Message {
-  readonly buffer: Uint8Array
-  readonly end: number
-}
+import { Page } from "./page.ts"
 
 const string = (value: string | undefined): string => value === undefined ? "-" : `${value.length}:${value}`
+
+const envelopes = new Page()
+
+/** Most envelopes differ from the last one in nothing else. */
+type Common = Omit<Envelope, "id" | "enqueuedAt" | "writtenAt" | "body" | "signature" | "due" | "headers">
+
+/** Of the envelope on the page; `undefined` if it has a due time or headers. */
+let common: Common | undefined
+
+const isCommon = (a: Common, b: Envelope): boolean =>
+  a.task === b.task && a.queue === b.queue && a.priority === b.priority && a.replyTo === b.replyTo &&
+  a.contentType === b.contentType && a.key === b.key && a.lastError === b.lastError &&
+  a.prevTraceparent === b.prevTraceparent && a.version === b.version && a.expiresAt === b.expiresAt &&
+  a.maxAttempts === b.maxAttempts && a.revision === b.revision && a.attempt === b.attempt &&
+  a.deliveries === b.deliveries && a.unknownSince === b.unknownSince && isBare(b)
+
+const isBare = ({ due, headers }: Envelope): boolean => {
+  for (const _ in headers) return false
+  return due === undefined
+}
+
+/** Without what the object keeps alive. */
+const commonOf = (self: Envelope): Common => ({
+  version: self.version,
+  queue: self.queue,
+  task: self.task,
+  key: self.key,
+  contentType: self.contentType,
+  expiresAt: self.expiresAt,
+  maxAttempts: self.maxAttempts,
+  replyTo: self.replyTo,
+  revision: self.revision,
+  priority: self.priority,
+  attempt: self.attempt,
+  deliveries: self.deliveries,
+  unknownSince: self.unknownSince,
+  lastError: self.lastError,
+  prevTraceparent: self.prevTraceparent
+})
 
 const entries = (headers: Readonly<Record<string, string>>): string => {
   const names = Object.keys(headers)
@@ -27,89 +63,87 @@ const entries = (headers: Readonly<Record<string, string>>): string => {
 }
 
 /** All of an envelope but its signature. What the broker counts is not part of it. */
-export const envelope = (self: Envelope): Message =>
-  write(
-    1,
-    [
-      self.version,
-      self.enqueuedAt,
-      self.expiresAt,
-      self.maxAttempts,
-      self.revision,
-      self.due?._tag === "At" ? self.due.at : undefined,
-      self.due?._tag === "After" ? self.due.after : undefined,
-      self.attempt,
-      self.deliveries,
-      self.writtenAt,
-      self.unknownSince
-    ],
-    string(self.id) + string(self.queue) + string(self.task) + string(self.key) + string(self.contentType) +
-      string(self.replyTo) + string(self.priority) + string(self.lastError) + string(self.prevTraceparent) +
-      entries(self.headers),
-    self.body
-  )
+export const envelope = (self: Envelope): Uint8Array => {
+  if (common !== undefined && isCommon(common, self) && envelopes.replace(self.id)) {
+    envelopes.number(1, self.enqueuedAt)
+    envelopes.number(9, self.writtenAt)
+  } else writeEnvelope(self)
+  return envelopes.finish(self.body)
+}
+
+const writeEnvelope = (self: Envelope): void => {
+  const numbers = [
+    self.version,
+    self.enqueuedAt,
+    self.expiresAt,
+    self.maxAttempts,
+    self.revision,
+    self.due?._tag === "At" ? self.due.at : undefined,
+    self.due?._tag === "After" ? self.due.after : undefined,
+    self.attempt,
+    self.deliveries,
+    self.writtenAt,
+    self.unknownSince
+  ]
+  const text = string(self.id) + string(self.queue) + string(self.task) + string(self.key) +
+    string(self.contentType) + string(self.replyTo) + string(self.priority) + string(self.lastError) +
+    string(self.prevTraceparent) + entries(self.headers)
+  envelopes.write(1, numbers, self.id, text)
+  common = isBare(self) ? commonOf(self) : undefined
+}
+
+const records = new Page()
+
+type CommonRecord = Omit<JobRecord, "id" | "finishedAt" | "value" | "signature">
+
+let commonRecord: CommonRecord | undefined
+
+const isCommonRecord = (a: CommonRecord, b: JobRecord): boolean =>
+  a.task === b.task && a.queue === b.queue && a.state === b.state && a.attempts === b.attempts &&
+  a.contentType === b.contentType && a.replyTo === b.replyTo && a.timeToLive === b.timeToLive &&
+  a.valueTimeToLive === b.valueTimeToLive && a.reason === b.reason && a.message === b.message &&
+  a.version === b.version
+
+const commonOfRecord = (self: JobRecord): CommonRecord => ({
+  version: self.version,
+  queue: self.queue,
+  task: self.task,
+  state: self.state,
+  attempts: self.attempts,
+  reason: self.reason,
+  message: self.message,
+  contentType: self.contentType,
+  timeToLive: self.timeToLive,
+  valueTimeToLive: self.valueTimeToLive,
+  replyTo: self.replyTo
+})
 
 /** All of a record but its signature. `valueCode` stands for a value that may be dropped before the rest. */
-export const record = (self: JobRecord, valueCode: string | undefined): Message =>
-  write(
-    2,
-    [self.version, self.attempts, self.finishedAt, self.timeToLive, self.valueTimeToLive],
-    string(self.id) + string(self.queue) + string(self.task) + string(self.state) + string(self.reason) +
-      string(self.message) + string(self.contentType) + string(self.replyTo) + string(valueCode),
-    isApart(self) ? empty : self.value
-  )
+export const record = (self: JobRecord, valueCode: string | undefined): Uint8Array => {
+  if (
+    valueCode === undefined && commonRecord !== undefined && isCommonRecord(commonRecord, self) &&
+    records.replace(self.id)
+  ) records.number(2, self.finishedAt)
+  else writeRecord(self, valueCode)
+  return records.finish(isApart(self) ? empty : self.value)
+}
+
+const writeRecord = (self: JobRecord, valueCode: string | undefined): void => {
+  const numbers = [self.version, self.attempts, self.finishedAt, self.timeToLive, self.valueTimeToLive]
+  const text = string(self.id) + string(self.queue) + string(self.task) + string(self.state) + string(self.reason) +
+    string(self.message) + string(self.contentType) + string(self.replyTo) + string(valueCode)
+  records.write(2, numbers, self.id, text)
+  commonRecord = valueCode === undefined ? commonOfRecord(self) : undefined
+}
 
 /** The value may be dropped before the record: it needs a code of its own. Both times are signed. */
 export const isApart = (self: JobRecord): boolean => self.valueTimeToLive < self.timeToLive
 
-export const value = (bytes: Uint8Array): Message => write(3, [], "", bytes)
+const values = new Page()
+
+export const value = (bytes: Uint8Array): Uint8Array => {
+  values.write(3, [], "", "")
+  return values.finish(bytes)
+}
 
 const empty = new Uint8Array(0)
-
-const encoder = new TextEncoder()
-
-// a large message gets its own memory: what is kept is kept for ever
-const maxKept = 1024 * 1024
-let kept = new Uint8Array(4096)
-let keptView = new DataView(kept.buffer)
-
-const reserve = (size: number): void => {
-  kept = new Uint8Array(size)
-  keptView = new DataView(kept.buffer)
-}
-
-const write = (
-  kind: number,
-  numbers: ReadonlyArray<number | undefined>,
-  text: string,
-  body: Uint8Array
-): Message => {
-  const textStart = blockSize + 2 + 9 * numbers.length + 4
-  // a UTF-16 unit takes three bytes at most
-  const size = textStart + 3 * text.length + body.length
-  if (size > kept.length && size <= maxKept) reserve(Math.min(2 * size, maxKept))
-  const buffer = size > maxKept ? new Uint8Array(size) : kept
-  const view = size > maxKept ? new DataView(buffer.buffer) : keptView
-  // two texts with lone surrogates could share their UTF-8
-  const wellFormed = text.isWellFormed()
-  buffer[blockSize] = kind
-  buffer[blockSize + 1] = wellFormed ? 8 : 16
-  let offset = blockSize + 2
-  for (const number of numbers) {
-    buffer[offset] = number === undefined ? 0 : 1
-    // adding zero makes -0 positive, as a trip through JSON does
-    view.setFloat64(offset + 1, number === undefined ? 0 : number + 0)
-    offset += 9
-  }
-  const written = wellFormed
-    ? encoder.encodeInto(text, buffer.subarray(textStart)).written
-    : writeUnits(text, view, textStart)
-  view.setUint32(offset, written)
-  buffer.set(body, textStart + written)
-  return { buffer, end: textStart + written + body.length }
-}
-
-const writeUnits = (text: string, view: DataView, start: number): number => {
-  for (let i = 0; i < text.length; i++) view.setUint16(start + 2 * i, text.charCodeAt(i))
-  return 2 * text.length
-}

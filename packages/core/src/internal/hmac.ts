@@ -10,31 +10,27 @@ const digestSize = 32
 /** A key, padded as the inner and the outer hash want it. */
 export interface Key {
   readonly inner: Uint8Array
-  readonly outer: Uint8Array
+  /** Followed by room for the digest of the inner hash. */
+  readonly outer: Buffer
 }
 
 export const makeKey = (secret: Uint8Array): Key => {
   const block = new Uint8Array(blockSize)
   block.set(secret.length > blockSize ? hash("sha256", secret, "buffer") : secret)
-  return { inner: block.map((byte) => byte ^ 0x36), outer: block.map((byte) => byte ^ 0x5c) }
+  const outer = Buffer.alloc(blockSize + digestSize)
+  outer.set(block.map((byte) => byte ^ 0x5c))
+  return { inner: block.map((byte) => byte ^ 0x36), outer }
 }
 
-const outer = Buffer.alloc(blockSize + digestSize)
-
-/**
- * The code of the message that stands in `buffer` from `blockSize` to `end`.
- * The first block is room for the key and is overwritten.
- */
+/** The code of a message. Its first block is room for the key and is overwritten. */
 export const compute = (
-  key: Key,
-  buffer: Uint8Array,
-  end: number,
+  { inner, outer }: Key,
+  message: Uint8Array,
   encoding: "base64url" | "hex" = "base64url"
 ): string => {
-  buffer.set(key.inner)
-  outer.set(key.outer)
+  message.set(inner)
   // digests as text: a Buffer for each would cost as much as the hash
-  outer.write(hash("sha256", buffer.subarray(0, end), "latin1"), blockSize, "latin1")
+  outer.write(hash("sha256", message, "latin1"), blockSize, "latin1")
   return hash("sha256", outer, encoding)
 }
 

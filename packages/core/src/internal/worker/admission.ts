@@ -42,11 +42,13 @@ export const poison = (writer: Writer, delivery: Delivery, task: RegisteredTask 
   return { _tag: "Settle" as const, settlement, why: message, recall: task }
 }
 
+/** `now`: by the broker's clock, when the job came. */
 export const decide = (
   settings: Settings,
   tasks: ReadonlyMap<string, RegisteredTask>,
   writer: Writer,
-  delivery: Delivery
+  delivery: Delivery,
+  now: number
 ): Admission => {
   const { envelope } = delivery
   const task = tasks.get(envelope.task)
@@ -62,7 +64,7 @@ export const decide = (
   if (!Envelope.isKnown(envelope.version)) {
     return bury("UnknownVersion", `envelope version ${envelope.version} is not known here: upgrade the workers`)
   }
-  const refused = settings.signing?.verifyEnvelope(envelope, settings.now())
+  const refused = settings.signing?.verifyEnvelope(envelope, now)
   if (refused !== undefined) return bury("Signature", refused.message)
   if (isExpired(settings, delivery)) {
     return { _tag: "Settle", settlement: writer.expired(delivery, task?.policy), why: "expired", recall: task }

@@ -269,15 +269,15 @@ export const make = (options: {
     })
   }
 
-  const admit = (delivery: Delivery, now: number, unchecked: Array<Held>) => {
-    const admission = Admission.decide(settings, tasks, writer, delivery)
+  const admit = (delivery: Delivery, now: number, since: number, unchecked: Array<Held>) => {
+    const admission = Admission.decide(settings, tasks, writer, delivery, now)
     if (admission._tag === "Settle") return refuse(delivery, admission)
     const suspect = Suspects.isSuspect(delivery)
     const surplus = suspect && suspects.count > 0
     if (surplus && delivery.deliveries <= settings.maxDeliveries) return handBackSuspect(delivery)
     if (suspect && !surplus) suspects.count++
     log("Handed out", delivery)
-    const one = new Held(delivery, admission.task, suspect && !surplus, !Admission.mayHaveRecord(delivery), now)
+    const one = new Held(delivery, admission.task, suspect && !surplus, !Admission.mayHaveRecord(delivery), since)
     held.add(one)
     buffer.push(one)
     if (surplus) lookAt(one)
@@ -346,9 +346,10 @@ export const make = (options: {
     demand: () => settings.concurrency + settings.prefetch - running - buffer.length,
     accept: (deliveries) => {
       attempts.received(deliveries)
-      const now = monotonic(clock)
+      const now = settings.now()
+      const since = monotonic(clock)
       const unchecked: Array<Held> = []
-      for (const delivery of deliveries) admit(delivery, now, unchecked)
+      for (const delivery of deliveries) admit(delivery, now, since, unchecked)
       if (unchecked.length > 0) options.check(unchecked, free)
       pump()
     },

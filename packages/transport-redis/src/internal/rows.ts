@@ -38,28 +38,43 @@ return out
  *
  * Answers the new revision of each, false on a conflict. A revision is the
  * time, in microseconds, or one more than the last: it grows even if the
- * counter is lost.
+ * counter is lost. A row that expires says so in `x`; who is in the index stays
+ * there at least as long as its row.
  */
 const put = Script.make(`${Lua.prelude}
-local out = {}
+local out, added = {}, {}
 local t = call('TIME')
 local now = t[1] * 1000000 + t[2]
 local last
 for i = 1, #ARGV, 7 do
-  local name, expected, writer, ttl, index, key = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], ARGV[i + 4], ARGV[i + 5]
-  local row = call('HMGET', P .. name, 'r', 'w')
+  local name, expected, writer, ttl, index = P .. ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], ARGV[i + 4]
+  local row = call('HMGET', name, 'r', 'w', 'x')
   if expected ~= '' and (row[1] or '0') ~= expected then
     out[#out + 1] = row[2] == writer and row[1]
   else
     last = math.max(now, (last or tonumber(call('GET', P .. 'rev') or '0')) + 1)
     local revision = ms(last)
-    call('SET', P .. 'rev', revision)
-    call('HSET', P .. name, 'r', revision, 'w', writer, 'v', ARGV[i + 6])
-    if ttl == '' then call('PERSIST', P .. name) else call('PEXPIRE', P .. name, ttl) end
-    if index ~= '' then call('ZADD', P .. index, 0, key) end
+    if ttl ~= '' then
+      call('HSET', name, 'r', revision, 'w', writer, 'v', ARGV[i + 6], 'x', '1')
+      call('PEXPIRE', name, ttl)
+    else
+      call('HSET', name, 'r', revision, 'w', writer, 'v', ARGV[i + 6])
+      if row[3] then
+        call('PERSIST', name)
+        call('HDEL', name, 'x')
+      end
+    end
+    if index ~= '' and not row[1] then
+      local list = added[index] or { 'ZADD', P .. index }
+      added[index] = list
+      list[#list + 1] = '0'
+      list[#list + 1] = ARGV[i + 5]
+    end
     out[#out + 1] = revision
   end
 end
+if last then call('SET', P .. 'rev', ms(last)) end
+for _, list in pairs(added) do call(unpack(list)) end
 return out
 `)
 

@@ -94,6 +94,8 @@ export class RedisStore implements Store {
   private readonly keys: Keys
   private readonly rows: Rows
   private readonly writer: string
+  /** Most collections are declared once, and used all the time. */
+  private readonly places = new WeakMap<Collection, Place>()
   private writes = 0
 
   /** `writer` is unique among all processes. */
@@ -104,7 +106,13 @@ export class RedisStore implements Store {
     this.writer = writer
   }
 
-  private place({ listable, name, queue }: Collection): Place {
+  private place(collection: Collection): Place {
+    let place = this.places.get(collection)
+    if (place === undefined) this.places.set(collection, place = this.locate(collection))
+    return place
+  }
+
+  private locate({ listable, name, queue }: Collection): Place {
     const named = `${Buffer.byteLength(name)}:${name}`
     return queue === undefined
       ? { base: this.keys.collection(name), rows: "row:", index: listable ? "index" : "" }

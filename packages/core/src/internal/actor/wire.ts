@@ -21,9 +21,14 @@ export const jobKey = ({ name }: Address, key: string): string => name + separat
 export const actorKey = ({ name }: Address, key: string | undefined): string | undefined =>
   key?.startsWith(name + separator) === true ? key.slice(name.length + 1) : undefined
 
-/** One row per key, beside the jobs of the actor's queue. */
-export const states = ({ name, queue }: Address): Collection => ({
-  name: `actor${separator}${name}`,
-  queue,
-  listable: true
-})
+const collections = new WeakMap<Address, Collection>()
+
+/** One row per key, beside the jobs of the actor's queue. The same object each time: a store may know it. */
+export const states = (address: Address): Collection => {
+  const known = collections.get(address)
+  if (known !== undefined) return known
+  const { name, queue } = address
+  const collection: Collection = { name: `actor${separator}${name}`, queue, listable: true }
+  collections.set(address, collection)
+  return collection
+}

@@ -6,6 +6,7 @@
  */
 import * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"
+import type * as Tracer from "effect/Tracer"
 import type { MetricDefinition } from "./internal/telemetry/metrics.ts"
 import * as Registry from "./internal/telemetry/registry.ts"
 
@@ -76,3 +77,15 @@ export const StartAttributes = Context.Reference<Readonly<Record<string, unknown
 export const TraceState = Context.Reference<string>("@troupe/core/Telemetry/TraceState", {
   defaultValue: () => ""
 })
+
+/**
+ * A span of a tracer that keeps a current span outside of fibers, too, as OpenTelemetry does. Core starts a handler inside
+ * `enter` of the span of its attempt, so that the tracer need not enter it at each step of the fiber; what follows the end
+ * of the handler runs inside `leave`. Both run what they are given once, at once, and do not throw.
+ */
+export interface SurroundingSpan extends Tracer.Span {
+  /** Makes it the current span meanwhile. */
+  readonly enter: <A>(run: () => A) => A
+  /** Makes current meanwhile what was so at `enter`. */
+  readonly leave: <A>(run: () => A) => A
+}

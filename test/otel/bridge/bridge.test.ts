@@ -144,6 +144,11 @@ describe.each([
     expect(new Set(calls.map(({ traceId }) => traceId))).toEqual(new Set([one("send visits").traceId]))
   })
 
+  it("ends the job of a handler outside of the span of its attempt", () => {
+    // `null`: JSON has no undefined
+    expect(told.settledIn).toEqual([null])
+  })
+
   it("lends its span to no fiber that has none", () => {
     expect(childrenOf(one("waker"))).toEqual([])
     expect(one("outside").parent).toBeUndefined()

@@ -13,6 +13,7 @@ import * as Client from "@troupe/core/Client"
 import * as MemoryTransport from "@troupe/core/MemoryTransport"
 import * as Task from "@troupe/core/Task"
 import * as Telemetry from "@troupe/core/Telemetry"
+import * as Transport from "@troupe/core/Transport"
 import * as Worker from "@troupe/core/Worker"
 import { Otel } from "@troupe/otel"
 import * as Context from "effect/Context"
@@ -73,6 +74,31 @@ class Refused extends Schema.TaggedError<Refused>()("Refused", { why: Schema.Str
 
 class Visit extends Task.make("Visit", { payload: { url: Schema.String }, queue: "visits" }) {}
 
+/** The spans in which the broker was called at the end of a job. */
+const settledIn: Array<string | undefined> = []
+
+const activeSpan = () => Api.trace.getActiveSpan()?.spanContext().spanId
+
+/** A memory transport that looks for the current span when a job is settled. */
+const watched = Layer.effect(
+  Transport.Transport,
+  Effect.map(Transport.Transport, (transport) => ({
+    ...transport,
+    log: {
+      ...transport.log,
+      subscribe: (options) =>
+        Effect.map(transport.log.subscribe(options), (subscription) => ({
+          ...subscription,
+          settle: (settlements) =>
+            Effect.suspend(() => {
+              settledIn.push(activeSpan())
+              return subscription.settle(settlements)
+            })
+        }))
+    }
+  }))
+).pipe(Layer.provide(MemoryTransport.layer))
+
 /** A job whose handler uses the clients, over the memory transport. */
 const visit = (redis: Redis, url: string) =>
   Effect.gen(function*() {
@@ -95,7 +121,7 @@ const visit = (redis: Redis, url: string) =>
             })
           })
         )),
-        Layer.provide(MemoryTransport.layer)
+        Layer.provide(watched)
       )
     )
   )
@@ -259,6 +285,6 @@ await sdk?.shutdown()
 server.close()
 redis.disconnect()
 
-const everything = { sampled, spans: finished.map(told), metrics }
+const everything = { sampled, spans: finished.map(told), metrics, settledIn }
 export type Told = typeof everything
 process.send?.(everything)

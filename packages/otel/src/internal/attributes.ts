@@ -24,8 +24,22 @@ export const toValue = (value: unknown): AttributeValue => {
   return Inspectable.toStringUnknown(value, 0)
 }
 
-/** `undefined` leaves an attribute away. */
+const areValues = (record: Readonly<Record<string, unknown>>): record is Attributes => {
+  for (const key in record) {
+    switch (typeof record[key]) {
+      case "string":
+      case "number":
+      case "boolean":
+        continue
+    }
+    return false
+  }
+  return true
+}
+
+/** `undefined` leaves an attribute away. May be the record itself: not to be written to. */
 export const toAttributes = (record: Readonly<Record<string, unknown>>): Attributes => {
+  if (areValues(record)) return record
   const attributes: Attributes = {}
   for (const key in record) {
     if (record[key] !== undefined) attributes[key] = toValue(record[key])

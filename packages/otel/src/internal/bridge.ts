@@ -14,6 +14,7 @@ import { toAttributes, toValue } from "./attributes.ts"
 import { AttributesView } from "./attributesView.ts"
 import * as Current from "./currentContext.ts"
 import * as Outcome from "./outcome.ts"
+import { setSpan } from "./spanContext.ts"
 
 const kinds: Record<Tracer.SpanKind, Otel.SpanKind> = {
   internal: Otel.SpanKind.INTERNAL,
@@ -36,7 +37,15 @@ const toLink = ({ attributes, span }: Tracer.SpanLink): Otel.Link => ({
   attributes: toAttributes(attributes)
 })
 
-class BridgeSpan implements Current.WithContext {
+/** What a span begins with. Most jobs have a link to their parent. */
+const linksOf = ({ links, parent, root }: Options, around: Otel.Context): Array<Otel.Link> =>
+  links.map((link) => {
+    const isParent = !root && link.span._tag === "ExternalSpan" && Option.isSome(parent) && link.span === parent.value
+    const known = isParent ? Otel.trace.getSpanContext(around) : undefined
+    return known === undefined ? toLink(link) : { context: known, attributes: toAttributes(link.attributes) }
+  })
+
+class BridgeSpan implements Current.WithContext, Telemetry.SurroundingSpan {
   readonly _tag = "Span"
   readonly name: string
   readonly parent: Option.Option<Tracer.AnySpan>
@@ -52,6 +61,7 @@ class BridgeSpan implements Current.WithContext {
   private own: Otel.Attributes | undefined = undefined
   private span: Otel.Span | undefined = undefined
   private context: Otel.Context | undefined = undefined
+  private outside: Otel.Context = Otel.ROOT_CONTEXT
 
   constructor(tracer: Otel.Tracer, options: Options) {
     this.tracer = tracer
@@ -67,7 +77,7 @@ class BridgeSpan implements Current.WithContext {
 
   private get begun(): Otel.Span {
     if (this.span !== undefined) return this.span
-    const { kind, links, name, parent, root, sampled, startTime } = this.options
+    const { kind, name, parent, root, sampled, startTime } = this.options
     const around = root
       ? Otel.ROOT_CONTEXT
       : Option.isSome(parent)
@@ -77,7 +87,7 @@ class BridgeSpan implements Current.WithContext {
       ? this.tracer.startSpan(name, {
         kind: kinds[kind],
         attributes: this.own === undefined ? toAttributes(this.start) : { ...toAttributes(this.start), ...this.own },
-        links: links.map(toLink),
+        links: linksOf(this.options, around),
         startTime: toTime(startTime)!
       }, around)
       // below the level of traces: not even the sampler is asked
@@ -85,7 +95,7 @@ class BridgeSpan implements Current.WithContext {
         ...(Otel.trace.getSpanContext(around) ?? Otel.INVALID_SPAN_CONTEXT),
         traceFlags: Otel.TraceFlags.NONE
       })
-    this.context = Otel.trace.setSpan(around, span)
+    this.context = setSpan(around, span)
     const { traceState } = span.spanContext()
     // a sampler may have written it; core sends it along with jobs
     if (traceState !== undefined) {
@@ -97,6 +107,15 @@ class BridgeSpan implements Current.WithContext {
   get otelContext(): Otel.Context {
     if (this.context === undefined) void this.begun
     return this.context!
+  }
+
+  enter<A>(run: () => A): A {
+    this.outside = Otel.context.active()
+    return Otel.context.with(this.otelContext, run)
+  }
+
+  leave<A>(run: () => A): A {
+    return Otel.context.active() === this.outside ? run() : Otel.context.with(this.outside, run)
   }
 
   get spanId(): string {

@@ -10,6 +10,7 @@ import { TraceState } from "@troupe/core/Telemetry"
 import * as Context from "effect/Context"
 import * as Option from "effect/Option"
 import * as Tracer from "effect/Tracer"
+import { ofSpanContext } from "./spanContext.ts"
 
 /** A span that knows its context. */
 export interface WithContext extends Tracer.Span {
@@ -41,7 +42,7 @@ export const spanContextOf = (span: Tracer.AnySpan): Otel.SpanContext => {
 
 /** The context in which one child of a span begins. A span that came with a job has no other: it is not remembered. */
 export const contextUnder = (span: Tracer.AnySpan): Otel.Context =>
-  span._tag === "ExternalSpan" ? Otel.trace.setSpanContext(Otel.ROOT_CONTEXT, spanContextOf(span)) : contextOf(span)
+  span._tag === "ExternalSpan" ? ofSpanContext(spanContextOf(span)) : contextOf(span)
 
 /** The context in which a fiber with this span runs. */
 const contextOf = (span: Tracer.AnySpan): Otel.Context => {
@@ -51,7 +52,7 @@ const contextOf = (span: Tracer.AnySpan): Otel.Context => {
   // a span that Effect made while tracing is off stands for the one around it
   const made = span._tag === "Span" && Context.get(span.annotations, Tracer.DisablePropagation)
     ? Option.match(span.parent, { onNone: () => Otel.ROOT_CONTEXT, onSome: contextOf })
-    : Otel.trace.setSpanContext(Otel.ROOT_CONTEXT, spanContextOf(span))
+    : ofSpanContext(spanContextOf(span))
   foreign.set(span, made)
   return made
 }
@@ -65,12 +66,14 @@ const step = <X>(primitive: Tracer.EffectPrimitive<X>, fiber: AnyFiber): X =>
  * `Tracer.context`: runs one step of a fiber.
  *
  * A fiber without a span stays in the context of its surroundings: Effect resumes it in the one in which it began, not in
- * that of the fiber which woke it.
+ * that of the fiber which woke it. That of a handler began in the context of its span, and has nothing to enter.
  */
 export const run = <X>(primitive: Tracer.EffectPrimitive<X>, fiber: AnyFiber): X => {
   const span = fiber.cache.span
-  return span === undefined
+  if (span === undefined) return primitive["~effect/Effect/evaluate"](fiber)
+  const context = contextOf(span)
+  return Otel.context.active() === context
     ? primitive["~effect/Effect/evaluate"](fiber)
     // no `this`: the context manager would bind it, at each step
-    : Otel.context.with(contextOf(span), step<X>, undefined, primitive, fiber)
+    : Otel.context.with(context, step<X>, undefined, primitive, fiber)
 }

@@ -7,7 +7,7 @@ import * as Exit from "effect/Exit"
 import * as Tracer from "effect/Tracer"
 import type { Envelope } from "../../Envelope.ts"
 import type { Delivery, Settlement } from "../../JobLog.ts"
-import { KeyAttribute } from "../../Telemetry.ts"
+import { KeyAttribute, type SurroundingSpan } from "../../Telemetry.ts"
 import { cronHeader, fromHeaders } from "../cronHeader.ts"
 import { Undecodable, Unencodable } from "../handler.ts"
 import type { Held } from "../worker/held.ts"
@@ -43,6 +43,14 @@ const exitOf = (cause: Cause.Cause<unknown>, type: string, { reason }: Outcome):
   )
   return unfit === undefined ? Exit.failCause(cause) : failure(type, `the job failed: ${type}`)
 }
+
+const isSurrounding = (span: Tracer.Span): span is SurroundingSpan => "enter" in span && "leave" in span
+
+/** Starts a handler where the span of its attempt is current outside of fibers, too. */
+export const enter = <A>(span: Tracer.Span, start: () => A): A => isSurrounding(span) ? span.enter(start) : start()
+
+/** What follows the end of a handler is no part of its span. */
+export const leave = <A>(span: Tracer.Span, follow: () => A): A => isSurrounding(span) ? span.leave(follow) : follow()
 
 export const make = (settings: Settings, tracing: Tracing, queue: string) => {
   const hasKey = Context.get(settings.context, KeyAttribute)

@@ -57,7 +57,8 @@ class ContextTracing implements Tracing {
       parent: parent === undefined ? Option.none() : Option.some(parent),
       annotations: Context.add(Context.empty(), StartAttributes, attributes),
       links: this.#links.length === 0 ? links : [...this.#links, ...links],
-      startTime: this.now(),
+      // the time is dear, and whoever samples this all the same takes it himself
+      startTime: parent?.sampled === false ? 0n : this.now(),
       // a call may have surroundings that only the tracer knows, such as the request of an instrumented server
       root: parent === undefined && kind === "consumer",
       sampled: this.#isWanted && parent?.sampled !== false

@@ -10,6 +10,7 @@ import type { Delivery, Settled, Settlement } from "../../JobLog.ts"
 import * as CronAround from "../cron/around.ts"
 import { TimedOut } from "../handler.ts"
 import * as Attempts from "../telemetry/attempts.ts"
+import * as ProcessSpan from "../telemetry/processSpan.ts"
 import * as Traceparent from "../telemetry/traceparent.ts"
 import * as Admission from "./admission.ts"
 import * as Deadlines from "./deadlines.ts"
@@ -220,10 +221,13 @@ export const make = (options: {
     emit("Started", delivery)
     const decodeWith = settings.accepted.get(envelope.contentType)!
     const handler = handlers.get(envelope.task)!
-    const fiber = handler.run(handler.begin(one), envelope.body, decodeWith, execution)
+    const context = handler.begin(one)
+    const { span } = one
+    const run = () => handler.run(context, envelope.body, decodeWith, execution)
+    const fiber = span === undefined ? run() : ProcessSpan.enter(span, run)
     one.fiber = fiber
     if (timeout !== undefined) deadlines.add(one, monotonic(clock) + timeout)
-    fiber.addObserver((exit) => ended(one, exit))
+    fiber.addObserver((exit) => span === undefined ? ended(one, exit) : ProcessSpan.leave(span, () => ended(one, exit)))
   }
 
   const ended = (one: Held, exit: Exit.Exit<Uint8Array, unknown>) => {

@@ -6,6 +6,7 @@
  * routing. Whoever writes an envelope signs it.
  */
 import * as Frame from "./internal/frame.ts"
+import { headers as Names } from "./internal/telemetry/names.ts"
 import { type Found, Templates } from "./internal/template.ts"
 
 export type { Parts } from "./internal/frame.ts"
@@ -145,10 +146,8 @@ export const toBytes = (self: Envelope): Uint8Array => {
   const at = self.due?._tag === "At" ? self.due.at : undefined
   const after = self.due?._tag === "After" ? self.due.after : undefined
   checkNumbers(self)
-  if (isUsual(self)) {
-    const header = usual.write(self, usualOf, self.id, self.enqueuedAt, self.key, self.replyTo, self.signature, false)
-    if (header !== undefined) return Frame.write(format, header, self.body)
-  }
+  const header = writeUsual(self, false)
+  if (header !== undefined) return Frame.write(format, header, self.body)
   // defaults are left out: parsing is the larger part of the cost of a delivery
   return Frame.toBytes(format, {
     v: self.version,
@@ -156,9 +155,9 @@ export const toBytes = (self: Envelope): Uint8Array => {
     q: self.queue,
     t: self.task,
     c: self.contentType,
-    h: isEmpty(self.headers) ? undefined : self.headers,
     e: self.enqueuedAt,
     k: self.key,
+    h: isEmpty(self.headers) ? undefined : self.headers,
     x: self.expiresAt,
     m: self.maxAttempts,
     r: self.replyTo,
@@ -179,8 +178,7 @@ export const toBytes = (self: Envelope): Uint8Array => {
 /** `toBytes` in two parts, for most first envelopes; `undefined` for others. */
 export const toParts = (self: Envelope): Frame.Parts | undefined => {
   checkNumbers(self)
-  if (!isUsual(self)) return undefined
-  const header = usual.write(self, usualOf, self.id, self.enqueuedAt, self.key, self.replyTo, self.signature, true)
+  const header = writeUsual(self, true)
   return header === undefined ? undefined : Frame.parts(format, header, self.body)
 }
 
@@ -194,8 +192,10 @@ export const toParts = (self: Envelope): Frame.Parts | undefined => {
  */
 export const fromBytes = (bytes: Uint8Array): Envelope => {
   const { body, text } = Frame.fromBytes(format, what, bytes)
-  const found = usual.read(text)
-  if (found !== undefined) return ofUsual(found, body)
+  for (const templates of usual) {
+    const found = templates.read(text)
+    if (found !== undefined) return ofUsual(found, body, templates === linked)
+  }
   const header = Frame.parse(what, text)
   const source: Frame.Source = { what, header }
   const at = Frame.getOptionalNumber(source, "at", "due")
@@ -225,7 +225,7 @@ export const fromBytes = (bytes: Uint8Array): Envelope => {
     prevTraceparent: Frame.getOptionalString(source, "tp", "prevTraceparent"),
     signature: Frame.getOptionalString(source, "s", "signature")
   }
-  if (isUsual(self)) usual.learn(text, usualOf(self))
+  templatesOf(self)?.learn(text, usualOf(self))
   return self
 }
 
@@ -234,38 +234,76 @@ type Usual = Pick<Envelope, "queue" | "task" | "contentType" | "priority">
 
 const usualOf = ({ contentType, priority, queue, task }: Usual): Usual => ({ queue, task, contentType, priority })
 
-const usual = new Templates<Usual>(
-  { start: "{\"v\":1,\"i\":\"", key: ",\"k\":\"", replyTo: ",\"r\":\"", signature: ",\"s\":\"" },
-  (a, b) => a.task === b.task && a.queue === b.queue && a.contentType === b.contentType && a.priority === b.priority,
-  ({ contentType, priority, queue, task }) => [
-    `",${members({ q: queue, t: task, c: contentType })},"e":`,
-    "",
-    `,${members({ p: priority })}`
-  ]
-)
-
 const members = (fields: Readonly<Record<string, string>>): string => JSON.stringify(fields).slice(1, -1)
+
+const templates = (traceparent: readonly [before: string, after: string]) =>
+  new Templates<Usual>(
+    { start: "{\"v\":1,\"i\":\"", key: ",\"k\":\"", traceparent, replyTo: ",\"r\":\"", signature: ",\"s\":\"" },
+    (a, b) => a.task === b.task && a.queue === b.queue && a.contentType === b.contentType && a.priority === b.priority,
+    ({ contentType, priority, queue, task }) => [
+      `",${members({ q: queue, t: task, c: contentType })},"e":`,
+      "",
+      `,${members({ p: priority })}`
+    ]
+  )
+
+const traceBefore = `,"h":{"${Names.traceparent}":"`
+const untraced = templates(["", ""])
+/** Part of the trace that its headers name. */
+const traced = templates([traceBefore, "\"}"])
+/** With a link to it: of large batches. */
+const linked = templates([traceBefore, `",${members({ [Names.trace]: "link" })}}`])
+const usual = [untraced, traced, linked]
 
 const usualVersion = 1
 
 /** Neither a successor nor with options. */
-const isUsual = (self: Envelope): boolean =>
+const isBare = (self: Envelope): boolean =>
   self.version === usualVersion && self.revision === 0 && self.attempt === 1 && self.deliveries === 0 &&
   self.due === undefined && self.expiresAt === undefined && self.maxAttempts === undefined &&
   self.writtenAt === self.enqueuedAt && self.unknownSince === undefined && self.lastError === undefined &&
-  self.prevTraceparent === undefined && isEmpty(self.headers)
+  self.prevTraceparent === undefined
+
+/** How the usual headers of a job are written that has no others than those of its trace. */
+const templatesOf = (self: Envelope): Templates<Usual> | undefined => {
+  if (!isBare(self)) return undefined
+  let found = untraced
+  for (const name in self.headers) {
+    if (found === untraced && name === Names.traceparent) found = traced
+    else if (found === traced && name === Names.trace && self.headers[name] === "link") found = linked
+    else return undefined
+  }
+  return found
+}
+
+const writeUsual = (self: Envelope, mustBeAscii: boolean): string | undefined => {
+  const { enqueuedAt, headers, id, key, replyTo, signature } = self
+  const { traceparent } = headers satisfies Named
+  return templatesOf(self)
+    ?.write(self, usualOf, id, enqueuedAt, key, traceparent, replyTo, signature, mustBeAscii)
+}
 
 // shared by many: nobody may write to it
 const noHeaders: Envelope["headers"] = Object.freeze({})
 
-const ofUsual = ({ fields, id, key, replyTo, signature, time }: Found<Usual>, body: Uint8Array): Envelope => ({
+// names as literals: computed ones cost a hundred ns
+const headersOf = (traceparent: string, isLinked: boolean): Envelope["headers"] =>
+  isLinked ? { traceparent, "troupe-trace": "link" } satisfies Named : { traceparent } satisfies Named
+
+type Named = { readonly [N in typeof Names.traceparent | typeof Names.trace]?: string }
+
+const ofUsual = (
+  { fields, id, key, replyTo, signature, time, traceparent }: Found<Usual>,
+  body: Uint8Array,
+  isLinked: boolean
+): Envelope => ({
   version: usualVersion,
   id,
   queue: fields.queue,
   task: fields.task,
   key,
   contentType: fields.contentType,
-  headers: noHeaders,
+  headers: traceparent === undefined ? noHeaders : headersOf(traceparent, isLinked),
   enqueuedAt: time,
   expiresAt: undefined,
   maxAttempts: undefined,

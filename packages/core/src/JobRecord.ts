@@ -101,7 +101,17 @@ export const toBytes = (self: JobRecord): Uint8Array => {
   checkNumbers(self)
   const { attempts, finishedAt, timeToLive, valueTimeToLive, version } = self
   if (isUsual(self)) {
-    const header = usual.write(self, usualOf, self.id, finishedAt, undefined, self.replyTo, self.signature, false)
+    const header = usual.write(
+      self,
+      usualOf,
+      self.id,
+      finishedAt,
+      undefined,
+      undefined,
+      self.replyTo,
+      self.signature,
+      false
+    )
     if (header !== undefined) return Frame.write(format, header, self.value)
   }
   return Frame.toBytes(format, {
@@ -126,7 +136,17 @@ export const toBytes = (self: JobRecord): Uint8Array => {
 export const toParts = (self: JobRecord): Frame.Parts | undefined => {
   checkNumbers(self)
   if (!isUsual(self)) return undefined
-  const header = usual.write(self, usualOf, self.id, self.finishedAt, undefined, self.replyTo, self.signature, true)
+  const header = usual.write(
+    self,
+    usualOf,
+    self.id,
+    self.finishedAt,
+    undefined,
+    undefined,
+    self.replyTo,
+    self.signature,
+    true
+  )
   return header === undefined ? undefined : Frame.parts(format, header, self.value)
 }
 
@@ -187,7 +207,7 @@ const usualOf = ({ attempts, contentType, queue, task, timeToLive }: Usual): Usu
 })
 
 const usual = new Templates<Usual>(
-  { start: "{\"v\":1,\"i\":\"", key: "", replyTo: ",\"w\":\"", signature: ",\"g\":\"" },
+  { start: "{\"v\":1,\"i\":\"", key: "", traceparent: ["", ""], replyTo: ",\"w\":\"", signature: ",\"g\":\"" },
   (a, b) =>
     a.task === b.task && a.queue === b.queue && a.attempts === b.attempts && a.contentType === b.contentType &&
     a.timeToLive === b.timeToLive,

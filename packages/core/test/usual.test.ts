@@ -64,6 +64,8 @@ const texts = [
 ]
 const times = [0, -0, 1, 1_767_225_600_000, 1_767_225_600_000.25, 0.5, -5, 1e21, 1e-7, Number.MAX_SAFE_INTEGER, 2 ** 60]
 
+const traceparent = `00-${"1".repeat(32)}-${"2".repeat(16)}-01`
+
 const envelopes = [
   ...texts.flatMap((text) => [
     envelope({ id: text }),
@@ -71,11 +73,21 @@ const envelopes = [
     envelope({ key: text }),
     envelope({ key: text, replyTo: undefined, signature: "1.k.code" }),
     envelope({ signature: text }),
+    envelope({ headers: { traceparent: text } }),
+    envelope({ headers: { traceparent: text, "troupe-trace": "link" }, key: text, signature: "1.k.code" }),
+    envelope({ headers: { traceparent, "troupe-trace": text } }),
+    envelope({ headers: { [text]: traceparent } }),
     envelope({ queue: text }),
     envelope({ task: text, contentType: text, priority: text, replyTo: undefined })
   ]),
   ...times.map((time) => envelope({ enqueuedAt: time, writtenAt: time })),
-  envelope({ replyTo: undefined, signature: "1.k.code" })
+  envelope({ replyTo: undefined, signature: "1.k.code" }),
+  envelope({ headers: { traceparent }, replyTo: undefined }),
+  envelope({ headers: { "troupe-trace": "link", traceparent } }),
+  envelope({ headers: { "troupe-trace": "link" } }),
+  envelope({ headers: { traceparent, "troupe-trace": "link", "troupe-root": "job-0" } }),
+  envelope({ headers: { traceparent, tracestate: "vendor=1" } }),
+  envelope({ headers: { traceparent, "troupe-trace": "replay" } })
 ]
 const records = [
   ...texts.flatMap((text) => [
@@ -124,9 +136,6 @@ describe("usual headers", () => {
   })
 
   it("that are damaged anywhere are read as JSON reads them", () => {
-    const usual = envelope({ key: "key-1", signature: "1.k.code" })
-    Envelope.fromBytes(Envelope.toBytes(usual))
-    const header = headerOf(Envelope.toBytes(usual))
     const outcome = (read: () => unknown) => {
       try {
         return read()
@@ -134,14 +143,19 @@ describe("usual headers", () => {
         return "unreadable"
       }
     }
-    for (let at = 0; at < header.length; at++) {
-      for (const other of ["", "\"", "\\", "}", ",", "0", "x", "\n", "00", "\",\"s\":\""]) {
-        const damaged = header.slice(0, at) + other + header.slice(at + 1)
-        // a space before it: nothing is usual about it, and it is the same JSON
-        assert.deepStrictEqual(
-          outcome(() => Envelope.fromBytes(frame(0xe1, damaged))),
-          outcome(() => Envelope.fromBytes(frame(0xe1, ` ${damaged}`)))
-        )
+    for (const headers of [{}, { traceparent }, { traceparent, "troupe-trace": "link" }]) {
+      const usual = envelope({ key: "key-1", signature: "1.k.code", headers })
+      Envelope.fromBytes(Envelope.toBytes(usual))
+      const header = headerOf(Envelope.toBytes(usual))
+      for (let at = 0; at < header.length; at++) {
+        for (const other of ["", "\"", "\\", "}", ",", "0", "x", "\n", "00", "\",\"s\":\""]) {
+          const damaged = header.slice(0, at) + other + header.slice(at + 1)
+          // a space before it: nothing is usual about it, and it is the same JSON
+          assert.deepStrictEqual(
+            outcome(() => Envelope.fromBytes(frame(0xe1, damaged))),
+            outcome(() => Envelope.fromBytes(frame(0xe1, ` ${damaged}`)))
+          )
+        }
       }
     }
   })

@@ -1,7 +1,7 @@
 /**
  * Headers of the usual form, without JSON: parsing and writing them would be
  * the larger part of the cost of a job. What differs from one job to the next
- * is an id, a time, a key, who waits and a signature; the rest is compared as one
+ * is an id, a time, a key, a trace, who waits and a signature; the rest is compared as one
  * text.
  *
  * The text is the one that `JSON.stringify` writes. What does not look like
@@ -14,6 +14,8 @@ export interface Form {
   readonly start: string
   /** Before the key, if there is one; empty where none ever is. */
   readonly key: string
+  /** Before and after the `traceparent`; empty where there is none. */
+  readonly traceparent: readonly [before: string, after: string]
   /** Before who waits, if somebody does. */
   readonly replyTo: string
   /** Before the signature, if there is one. */
@@ -26,6 +28,7 @@ export interface Found<Fields> {
   id: string
   time: number
   key: string | undefined
+  traceparent: string | undefined
   replyTo: string | undefined
   signature: string | undefined
 }
@@ -52,9 +55,9 @@ class Template<Fields> {
   readonly fields: Fields
   /** Between id and time. */
   readonly middle: string
-  /** Between time and key. */
+  /** Between time and what may follow it: key, trace, who waits. */
   readonly after: string
-  /** Between who waits, or the key, and the signature. */
+  /** Between the last of these and the signature. */
   readonly end: string
   /** Its parts have one byte per UTF-16 unit; what differs always has. */
   readonly isAscii: boolean
@@ -85,6 +88,7 @@ export class Templates<Fields extends object> {
     id: "",
     time: 0,
     key: undefined,
+    traceparent: undefined,
     replyTo: undefined,
     signature: undefined
   }
@@ -129,6 +133,7 @@ export class Templates<Fields extends object> {
     id: string,
     time: number,
     key: string | undefined,
+    traceparent: string | undefined,
     replyTo: string | undefined,
     signature: string | undefined,
     mustBeAscii: boolean
@@ -144,6 +149,10 @@ export class Templates<Fields extends object> {
     if (key !== undefined) {
       if (!plain.test(key)) return undefined
       text += form.key + key + "\""
+    }
+    if (traceparent !== undefined) {
+      if (!plain.test(traceparent)) return undefined
+      text += form.traceparent[0] + traceparent + form.traceparent[1]
     }
     if (replyTo !== undefined) {
       if (template.replyTo !== replyTo) {
@@ -204,6 +213,16 @@ export class Templates<Fields extends object> {
       if (!plain.test(key)) return false
       at += key.length + 1
     }
+    const [before, behind] = form.traceparent
+    let traceparent: string | undefined
+    if (before !== "") {
+      if (!text.startsWith(before, at)) return false
+      at += before.length
+      traceparent = text.slice(at, text.indexOf("\"", at))
+      at += traceparent.length
+      if (!plain.test(traceparent) || !text.startsWith(behind, at)) return false
+      at += behind.length
+    }
     let replyTo: string | undefined
     if (text.startsWith(form.replyTo, at)) {
       at += form.replyTo.length
@@ -231,6 +250,7 @@ export class Templates<Fields extends object> {
     const found = this.#found
     found.time = time
     found.key = key
+    found.traceparent = traceparent
     found.replyTo = replyTo
     found.signature = signature
     return true

@@ -8,6 +8,7 @@ import * as Effect from "effect/Effect"
 import type * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
+import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
 import * as Scope from "effect/Scope"
 import * as Actor from "../../src/Actor.ts"
@@ -31,6 +32,26 @@ const Journal = Actor.make("Journal", {
 /** Stands between the broker and the worker. */
 export type Bug = (transport: Transport["Service"]) => Transport["Service"]
 
+/** A process with its way to the broker. */
+export interface Host {
+  readonly process: Process
+  /** Run in the process. */
+  readonly transport: Effect.Effect<Transport["Service"]>
+  /** Nothing gets through for so many ms. */
+  readonly cutOff: (milliseconds: number) => void
+  /** From now on everything gets through. */
+  readonly heal: () => void
+  /** The process is gone. */
+  readonly close: () => void
+}
+
+/** The broker of a history. */
+export interface Site {
+  readonly start: (name: string, isFaulty: boolean) => Host
+  /** Its own faults begin. */
+  readonly strike: (duration: number) => void
+}
+
 export interface Report {
   readonly seed: number
   readonly complaints: ReadonlyArray<string>
@@ -51,58 +72,84 @@ interface Sent {
   answer: number | undefined
 }
 
+/** ms for which there are faults. */
+const duration = 20_000
+
 /** ms of virtual time after which everything must be over. */
 const patience = 900_000
+
+/** The memory transport, over a network that loses things. */
+export const memory = (world: World, random: Prng): Site => {
+  const broker = new Process(world, "broker", random.fork("broker"))
+  const services = Effect.runSyncWith(broker.context)(Layer.buildWithScope(MemoryTransport.layer, Scope.makeUnsafe()))
+  const inner = Context.get(services, Transport)
+  const faulty = networkOf(random)
+  return {
+    start: (name, isFaulty) => {
+      const process = new Process(world, name, random.fork(`random ${name}`))
+      const link = new Link(process, broker, inner, isFaulty ? faulty : perfect, random.fork(`link ${name}`))
+      return {
+        process,
+        transport: Effect.succeed(link.transport),
+        cutOff: (milliseconds) => link.cutOff(milliseconds),
+        heal: () => link.heal(),
+        close: () => link.close()
+      }
+    },
+    strike: () => {}
+  }
+}
+
+export const networkOf = (random: Prng): Network => {
+  const p = random.pick([0, 0.01, 0.05])
+  return {
+    latency: random.pick([0, 5, 40]),
+    loseRequest: p,
+    loseReply: p,
+    repeat: p,
+    losePush: random.pick([0, 0.5])
+  }
+}
 
 class Play {
   readonly world: World
   readonly sent: Array<Sent> = []
   runs = 0
   private readonly random: Prng
-  private readonly broker: Process
-  private readonly inner: Transport["Service"]
+  private readonly site: Site
   private readonly bug: Bug
-  private network: Network
   private healed = false
   private open = 0
   private count = 0
 
-  constructor(seed: number, bug: Bug) {
+  constructor(seed: number, bug: Bug, makeSite: (world: World, random: Prng) => Site) {
     const random = new Prng(`actors ${seed}`)
     this.random = random.fork("play")
     this.world = new World(random.fork("order"))
-    this.broker = new Process(this.world, "broker", random.fork("broker"))
-    const services = Effect.runSyncWith(this.broker.context)(
-      Layer.buildWithScope(MemoryTransport.layer, Scope.makeUnsafe())
-    )
-    this.inner = Context.get(services, Transport)
+    this.site = makeSite(this.world, this.random)
     this.bug = bug
-    const p = this.random.pick([0, 0.01, 0.05])
-    this.network = {
-      latency: this.random.pick([0, 5, 40]),
-      loseRequest: p,
-      loseReply: p,
-      repeat: p,
-      losePush: this.random.pick([0, 0.5])
-    }
   }
 
   private machine(name: string, bug: Bug) {
-    const id = `${name}.${this.count++}`
-    const process = new Process(this.world, id, this.random.fork(`random ${id}`))
-    const link = new Link(process, this.broker, this.inner, this.network, this.random.fork(`link ${id}`))
-    const context = Context.add(process.context, Transport, bug(link.transport))
+    const host = this.site.start(`${name}.${this.count++}`, !this.healed)
+    const { process } = host
     const run = <A, E>(effect: Effect.Effect<A, E, Transport>, onExit: (exit: Exit.Exit<A, E>) => void = () => {}) =>
-      process.fork(Effect.provideContext(effect, context), (fiber) => fiber.addObserver(onExit))
+      process.fork(
+        Effect.flatMap(
+          host.transport,
+          (transport) => Effect.provideContext(effect, Context.add(process.context, Transport, bug(transport)))
+        ),
+        (fiber) => fiber.addObserver(onExit)
+      )
     const kill = () => {
       process.kill()
-      link.close()
+      host.close()
     }
-    return { process, link, run, kill }
+    return { host, process, run, kill }
   }
 
   private worker(index: number): void {
-    const { kill, link, process, run } = this.machine(`w${index}`, this.bug)
+    const { host, kill, process, run } = this.machine(`w${index}`, this.bug)
     const add = (
       { lasts, n }: { readonly n: number; readonly lasts: number },
       state: Actor.ActorState<ReadonlyArray<number>>
@@ -132,16 +179,16 @@ class Play {
     const fate = random.weighted({ lives: 2, dies: 4, freezes: 3, isCutOff: 3 })
     const at = random.int(200, 8_000)
     this.world.after(at, () => {
-      if (this.healed) return link.heal()
+      if (this.healed) return host.heal()
       if (fate === "dies") end()
       if (fate === "freezes") process.freeze(random.int(100, 4_000))
-      if (fate === "isCutOff") link.cutOff(random.int(100, 4_000))
+      if (fate === "isCutOff") host.cutOff(random.int(100, 4_000))
     })
-    this.world.after(20_000, () => link.heal())
+    this.world.after(duration, () => host.heal())
   }
 
   private client(index: number, keys: number): void {
-    const { link, run } = this.machine(`c${index}`, (transport) => transport)
+    const { host, run } = this.machine(`c${index}`, (transport) => transport)
     const accepted = new Map<string, Array<number>>()
     const send = Effect.fnUntraced({ self: this }, function*(service: Client.Client["Service"], n: number) {
       const key = `k${this.random.int(1, keys)}`
@@ -151,7 +198,11 @@ class Play {
       const journal = yield* Effect.provideService(Journal.client, Client.Client, service)
       // an id of our own makes a repeat of the enqueue the same message
       const ask = journal(key).Add({ n, lasts: this.random.int(0, 1_500) }, { id: `m${n}`, timeout: "10 minutes" })
-      const answered = Effect.retry(ask, { while: (error) => error._tag === "TransportError", times: 200 })
+      const answered = Effect.retry(ask, {
+        while: (error) => error._tag === "TransportError",
+        times: 200,
+        schedule: Schedule.spaced("100 millis")
+      })
       one.answer = yield* Effect.catchTag(answered, "JobFailed", () =>
         Effect.sync(() => {
           one.poison = true
@@ -179,7 +230,7 @@ class Play {
         )
       }
     }))
-    this.world.after(20_000, () => link.heal())
+    this.world.after(duration, () => host.heal())
   }
 
   async run(): Promise<ReadonlyArray<string>> {
@@ -187,26 +238,26 @@ class Play {
     const keys = random.int(1, 3)
     for (let i = 1; i <= random.int(1, 3); i++) this.worker(i)
     for (let i = 1; i <= random.int(1, 3); i++) this.client(i, keys)
-    world.after(20_000, () => {
+    this.site.strike(duration)
+    world.after(duration, () => {
       this.healed = true
-      this.network = perfect
     })
     const deadline = world.startedAt + patience
     await world.run(() => (this.healed && this.open === 0) || world.now > deadline)
     const states = new Map<string, ReadonlyArray<number>>()
     let looked = false
-    this.broker.fork(
+    const observer = this.machine("observer", (transport) => transport)
+    observer.run(
       Effect.forEach(
         Array.from({ length: keys }, (_, i) => `k${i + 1}`),
         (key) =>
           Effect.map(Journal.state(key), (found) => {
             states.set(key, Option.match(found, { onNone: () => [], onSome: ({ state }) => state }))
           })
-      ).pipe(Effect.provideService(Transport, this.inner)),
-      (fiber) =>
-        fiber.addObserver(() => {
-          looked = true
-        })
+      ),
+      () => {
+        looked = true
+      }
     )
     await world.run(() => looked)
     return this.judge(states)
@@ -231,8 +282,12 @@ class Play {
   }
 }
 
-export const simulateActors = async (seed: number, bug: Bug = (transport) => transport): Promise<Report> => {
-  const play = new Play(seed, bug)
+export const simulateActors = async (
+  seed: number,
+  bug: Bug = (transport) => transport,
+  site: (world: World, random: Prng) => Site = memory
+): Promise<Report> => {
+  const play = new Play(seed, bug, site)
   const complaints = await play.run()
   return { seed, complaints, lines: play.world.lines, runs: play.runs, messages: play.sent.length }
 }

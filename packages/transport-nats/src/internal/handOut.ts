@@ -92,14 +92,16 @@ export const handBack = ({ message }: HandOut): Publish => {
   return { subject: message.subject, bytes: message.bytes, headers, expected: message.sequence }
 }
 
-/** The next turn of the key of a hand-out, after it is over (`isOver`) or while it waits until `dueAt`. */
+/** The next turn of the key of a hand-out: that is over if no `revision` follows, which may have to wait until `dueAt`. */
 export const nextTurn = (
   { message }: HandOut,
   turn: Turn,
-  isOver: boolean,
+  revision: number | undefined,
   dueAt: number | undefined
 ): Publish => {
-  const next = isOver ? Token.past(turn.token, turn.sequence) : { ...turn.token, dueAt }
+  const next = revision === undefined
+    ? Token.past(turn.token, turn.sequence)
+    : { ...turn.token, revision, dueAt }
   return Token.turn(message.subject, message.sequence, next)
 }
 

@@ -63,7 +63,7 @@ export const onToken = Effect.fnUntraced(function*(
   const { clock, rows, streams } = context
   const key = Names.parseKey(token.subject)
   const current = Token.decode(token)
-  const { after, dueAt, turns } = current
+  const { after, dueAt, revision, turns } = current
   const next = (turn: Token.Token) => replace(context, Token.turn(token.subject, token.sequence, turn))
   if (dueAt !== undefined) {
     const wait = dueAt - clock.now()
@@ -99,7 +99,12 @@ export const onToken = Effect.fnUntraced(function*(
     return undefined
   }
   if (row.dueAt > clock.now()) {
-    yield* next({ ...clean, dueAt: row.dueAt })
+    yield* next({ ...clean, revision: row.envelope.revision, dueAt: row.dueAt })
+    return undefined
+  }
+  // whoever had this token has let its job go on, and is about to replace it: a later revision is handed out by its own
+  if (revision === undefined ? !row.isFirst : revision !== row.envelope.revision) {
+    yield* next({ ...clean, revision: row.envelope.revision })
     return undefined
   }
   // it comes back for somebody who serves this priority

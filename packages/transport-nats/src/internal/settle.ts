@@ -223,8 +223,8 @@ const goOn = Effect.fnUntraced(function*(
     if (isForward) priorities.push(settlement.successor.priority)
     if (turn !== undefined) {
       // a later revision has the same place in its mailbox
-      const isOver = !isForward && one.passed === undefined
-      messages.push(nextTurn(handOut, turn, isOver, isForward && waits ? dueAt : undefined))
+      const next = isForward ? settlement.successor : one.passed?.envelope
+      messages.push(nextTurn(handOut, turn, next?.revision, isForward && waits ? dueAt : undefined))
     } else if (isForward && one.noted === undefined) {
       const { successor } = settlement
       const bytes = Envelope.toBytes(successor)

@@ -9,6 +9,8 @@ import type { Publish, Stored } from "./streams.ts"
 export interface Token {
   /** Sequence in the mailbox up to which everything is over. */
   readonly after: number
+  /** Of the head, the one that it lets be handed out; `undefined`: the first one. */
+  readonly revision: number | undefined
   /** The head of the key waits until then (ms since the epoch by the broker's clock). */
   readonly dueAt: number | undefined
   /** Turns since the mailbox was last cleaned. */
@@ -18,26 +20,32 @@ export interface Token {
 /** Whatever it says and expects: a full stream takes a message in place of one of the same size. */
 const size = 96
 
-const encode = ({ after, dueAt, turns }: Token, expected: number): Uint8Array =>
-  Buffer.from(JSON.stringify({ a: after, d: dueAt, n: turns }).padEnd(size - String(expected).length))
+const encode = ({ after, dueAt, revision, turns }: Token, expected: number): Uint8Array =>
+  Buffer.from(JSON.stringify({ a: after, r: revision, d: dueAt, n: turns }).padEnd(size - String(expected).length))
 
 export const decode = (stored: Stored): Token => {
   const text = Buffer.from(stored.bytes.buffer, stored.bytes.byteOffset, stored.bytes.byteLength).toString()
   // as `encode` wrote it
-  const { a, d, n } = JSON.parse(text) as { readonly a: number; readonly d?: number; readonly n: number }
-  return { after: a, dueAt: d, turns: n }
+  const { a, d, n, r } = JSON.parse(text) as {
+    readonly a: number
+    readonly r?: number
+    readonly d?: number
+    readonly n: number
+  }
+  return { after: a, revision: r, dueAt: d, turns: n }
 }
 
 /** Wakes a key that has no token. `key` encoded. */
 export const wake = (names: Names.QueueNames, key: string): Publish => ({
   subject: Names.token(names, key),
-  bytes: encode({ after: 0, dueAt: undefined, turns: 0 }, 0),
+  bytes: encode({ after: 0, revision: undefined, dueAt: undefined, turns: 0 }, 0),
   expected: 0
 })
 
 /** The token after its head is over. */
 export const past = (token: Token, sequence: number): Token => ({
   after: sequence,
+  revision: undefined,
   dueAt: undefined,
   turns: token.turns + 1
 })

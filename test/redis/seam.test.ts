@@ -192,6 +192,44 @@ test(
   30_000
 )
 
+test(
+  "a job behind its key that was withdrawn leaves nothing to a later one of its id",
+  () =>
+    run((kit) =>
+      Effect.gen(function*() {
+        const subscription = yield* kit.subscribe()
+        const [head, second, third, other] = [
+          kit.envelope({ key: "k" }),
+          kit.envelope({ key: "k" }),
+          kit.envelope({ key: "k" }),
+          kit.envelope({ key: "other" })
+        ]
+        yield* kit.send(head, second, third, other)
+        const heads = yield* kit.collect(subscription, 2)
+        yield* kit.log.withdraw(kit.queue, [kit.cancelled(second)])
+        // its record expired
+        yield* Effect.promise(() => admin.del(`troupe:1:q:{${kit.queue}}:t:${second.id}`))
+        yield* Effect.sleep(2)
+        yield* kit.send({ ...second, key: "other" })
+        expect((yield* kit.log.stats(kit.queue)).queued).toBe(2)
+        for (const one of heads.filter(({ envelope }) => envelope.id === head.id)) {
+          yield* kit.settle(subscription, kit.ack(one))
+        }
+        const next = yield* kit.take(subscription)
+        expect(next.envelope.id).toBe(third.id)
+        yield* kit.settle(subscription, kit.ack(next))
+        yield* kit.nothing(subscription, "the other key is busy", 200)
+        for (const one of heads.filter(({ envelope }) => envelope.id === other.id)) {
+          yield* kit.settle(subscription, kit.ack(one))
+        }
+        const last = yield* kit.take(subscription)
+        expect([last.envelope.id, last.envelope.key]).toEqual([second.id, "other"])
+        yield* kit.settle(subscription, kit.ack(last))
+      })
+    ),
+  30_000
+)
+
 test("streams and groups are made anew when all data is lost", () =>
   run((kit) =>
     Effect.gen(function*() {

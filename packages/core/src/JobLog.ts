@@ -23,6 +23,13 @@ export interface Delivery {
   readonly deliveries: number
   /** The transport asks core to look for a record before it runs the job. */
   readonly suspectRecord: boolean
+  /** Unique to this hand-out, if the subscription asked for `turns`. */
+  readonly turnId?: string | undefined
+  /**
+   * The `turnId` of the delivery that held the key before, if that was of this subscription: nobody else has had a job
+   * of the key since. A transport may leave it out at any time.
+   */
+  readonly follows?: string | undefined
 }
 
 /** What becomes of a delivery. */
@@ -47,6 +54,8 @@ export interface SubscribeOptions {
   readonly consumer: string
   /** ms that a delivery stays ours without `extend`. The largest of the live consumers counts for the queue. */
   readonly lease: number
+  /** Wants to know which delivery follows which in the turn of a key. */
+  readonly turns?: boolean | undefined
 }
 
 export interface Subscription {

@@ -74,7 +74,9 @@ export const make = Effect.fnUntraced(function*(
     queue,
     priorities: settings.priorities,
     consumer: settings.id,
-    lease: settings.idleTimeout
+    lease: settings.idleTimeout,
+    // who keeps outcomes of its own keeps what it knows of a key, too
+    turns: Array.from(tasks.values()).some(({ handler }) => handler.recall !== undefined)
   })
 
   /** Observers of progress that are called again and again until they answer true. */

@@ -15,6 +15,7 @@ import { BlockingReader, type Outcome } from "./blocking.ts"
 import * as Cycle from "./cycle.ts"
 import { Desk, type Pull } from "./desk.ts"
 import * as Errors from "./errors.ts"
+import { Following } from "./following.ts"
 import { tryDecode, wrap } from "./foreign.ts"
 import { HandOut, handOutsBefore } from "./handOut.ts"
 import { Held } from "./held.ts"
@@ -37,7 +38,7 @@ const maxFetch = 128
 const maxSettle = 256
 
 /** A pull of at least this many is served in two halves, so that Redis works while we do. */
-const halves = 32
+const halves = 64
 
 export class Consumer {
   readonly base: string
@@ -48,6 +49,8 @@ export class Consumer {
   /** What fetches begin with. */
   private readonly streams: ReadonlyArray<string>
   private readonly everywhere: string
+  private readonly turns: string
+  private readonly following = new Following()
   readonly held = new Held()
   /** Somebody must be there when the first scheduled job is due. */
   readonly alarm: Alarm
@@ -84,6 +87,7 @@ export class Consumer {
     this.desk = new Desk((unwanted) => this.giveBack(unwanted))
     this.alarm = new Alarm(() => this.link.now(), () => this.promote())
     this.everywhere = options.isCluster ? "1" : "0"
+    this.turns = options.subscribe.turns === true ? "1" : "0"
     this.streams = [...options.subscribe.priorities].reverse().flatMap((level) => [recovered(level), waiting(level)])
     this.blocking = new BlockingReader({
       redis: options.blocking,
@@ -209,8 +213,7 @@ export class Consumer {
       }
     }
     if (unique.length === 0 && want === 0) return answer()
-    const head = [this.options.consumer, String(want), this.everywhere, String(this.streams.length), ...this.streams]
-    const { args, order } = Cycle.encode(this.keys, head, unique)
+    const { args, keyed, order } = Cycle.encode(this.keys, this.head(want), unique)
     const askedAt = this.link.now()
     this.trips++
     this.requested += want
@@ -220,12 +223,13 @@ export class Consumer {
     }
     this.script("settle", Cycle.script, args, (reply) => {
       landed()
-      const { entries, nextDue, settled } = Cycle.decode(reply as Cycle.Reply, order.length)
+      const { entries, following, nextDue, settled } = Cycle.decode(reply as Cycle.Reply, order.length)
       for (let i = 0; i < order.length; i++) {
         const { _tag, delivery } = order[i]!
         delivery.settled(_tag, settled[i]!)
         this.held.forget(delivery)
       }
+      following.forEach((entries, group) => this.following.add(order, keyed[group]!, entries))
       if (want > 0) this.idle = entries.length < want
       this.alarm.set(nextDue)
       this.receive(entries, askedAt)
@@ -239,6 +243,12 @@ export class Consumer {
       if (error.reason._tag !== "Unavailable") this.desk.failAll(error)
       this.soon()
     })
+  }
+
+  /** What every trip begins with. */
+  private head(want: number): ReadonlyArray<string> {
+    const { everywhere, options, streams, turns } = this
+    return [options.consumer, String(want), everywhere, turns, String(streams.length), ...streams]
   }
 
   /** A lost reply: whoever repeats a settlement gets the same answer. */
@@ -290,16 +300,16 @@ export class Consumer {
   }
 
   private take({ entry, head, stream }: Cycle.Entry, envelope: Envelope, now: number): void {
-    const handOut = new HandOut(envelope, handOutsBefore(head ?? ""), stream, entry, now)
+    const follows = this.following.take(stream, entry)
+    const handOut = new HandOut(envelope, handOutsBefore(head ?? ""), stream, entry, now, follows)
     this.held.add(handOut)
     this.desk.put(handOut)
   }
 
   private promote(): void {
     if (!this.link.isReady) return
-    const head = [this.options.consumer, "0", this.everywhere, String(this.streams.length), ...this.streams, "0"]
     // wakes the blocking read of whoever waits
-    this.script("promote", Cycle.script, head, (reply) => {
+    this.script("promote", Cycle.script, [...this.head(0), "0"], (reply) => {
       this.alarm.set(Cycle.decode(reply as Cycle.Reply, 0).nextDue)
     }, () => {})
   }

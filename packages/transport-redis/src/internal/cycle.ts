@@ -17,7 +17,8 @@ import * as Script from "./script.ts"
  * ARGV[1] -> consumer
  * ARGV[2] -> jobs wanted
  * ARGV[3] -> "1" if listeners on other nodes are not seen from here
- * ARGV[4] -> number of streams to read, then their names, the first one first
+ * ARGV[4] -> "1" to tell which jobs of keys follow
+ * ARGV[5] -> number of streams to read, then their names, the first one first
  *
  * then, for plain acknowledgements, the number of groups, and per group:
  *   stream, n, "1" for jobs of keys, n entries, n ids, n records, then n keys if they have some,
@@ -30,8 +31,9 @@ import * as Script from "./script.ts"
  *   Drop    nothing
  *
  * Answers the positions that were superseded (from 1, plain ones first), ms
- * until the next scheduled job is due or -1, and per stream that had jobs what
- * `handOver` says.
+ * until the next scheduled job is due or -1, per group of jobs of keys the
+ * entries that follow in the stream of their level, in one text, "-" for others,
+ * and per stream that had jobs what `handOver` says.
  *
  * The first write is XACK: a full server lets it and everything after it pass.
  * An entry belongs to whoever has it pending, and a job that moves on gets a
@@ -42,14 +44,15 @@ export const script = Script.make(
   `${Lua.prelude}${Lua.read}${Lua.push}${Lua.join}${Lua.follower}${Lua.advance}${Lua.promote}${Lua.nextDue}
 ${Lua.admit}${Lua.finish}${Lua.announce}${Lua.handOver}
 local N, want, everywhere = #ARGV, tonumber(ARGV[2]), ARGV[3] == '1'
-local i = 5 + tonumber(ARGV[4])
-local lost, position = {}, 0
+local tells = ARGV[4] == '1'
+local i = 6 + tonumber(ARGV[5])
+local lost, following, position = {}, {}, 0
 local now, up
 
 local groups = tonumber(ARGV[i])
 i = i + 1
 for _ = 1, groups do
-  local stream, n, keyed = P .. ARGV[i], tonumber(ARGV[i + 1]), ARGV[i + 2] == '1'
+  local name, stream, n, keyed = ARGV[i], P .. ARGV[i], tonumber(ARGV[i + 1]), ARGV[i + 2] == '1'
   local e, d, r, k = i + 3, i + 3 + n, i + 3 + 2 * n, i + 3 + 3 * n
   i = keyed and k + n or k
   -- whoever ends a job takes its entry away: what is all ours has no records
@@ -65,7 +68,7 @@ for _ = 1, groups do
   end
   local runs = tonumber(ARGV[i])
   i = i + 1
-  local x, m, keys, ids = 0, 0, {}, {}
+  local x, m, keys, ids, at = 0, 0, {}, {}, {}
   for _ = 1, runs do
     local count, ttl, channel = tonumber(ARGV[i]), ARGV[i + 1], ARGV[i + 2]
     i = i + 3
@@ -81,12 +84,19 @@ for _ = 1, groups do
       end
       if keyed and (not own or own[x]) then
         m = m + 1
-        keys[m], ids[m] = ARGV[k + x], ARGV[d + x]
+        keys[m], ids[m], at[m] = ARGV[k + x], ARGV[d + x], x + 1
       end
       x = x + 1
     end
   end
-  advance(keys, ids)
+  local told = tells and keyed and 's:' .. string.sub(name, 3)
+  local entries = advance(keys, ids, told)
+  if told then
+    local texts = {}
+    for y = 1, n do texts[y] = '-' end
+    for y, entry in pairs(entries) do texts[at[y]] = entry end
+    following[#following + 1] = table.concat(texts, ' ')
+  end
   position = position + n
 end
 
@@ -152,10 +162,10 @@ if delta >= 0 then
   promote(now, 128)
   delta = nextDue(now)
 end
-local out = { lost, delta }
+local out = { lost, delta, following }
 if want > 0 then
-  for x = 1, tonumber(ARGV[4]) do
-    local stream = P .. ARGV[4 + x]
+  for x = 1, tonumber(ARGV[5]) do
+    local stream = P .. ARGV[5 + x]
     local read = redis.pcall('XREADGROUP', 'GROUP', 'g', ARGV[1], 'COUNT', want, 'STREAMS', stream, '>')
     if read and read.err then
       -- the stream was lost with its group
@@ -164,7 +174,7 @@ if want > 0 then
     end
     if read then
       local entries = read[1][2]
-      handOver(out, ARGV[4 + x], entries)
+      handOver(out, ARGV[5 + x], entries)
       want = want - #entries
       if want <= 0 then break end
     end
@@ -189,10 +199,17 @@ interface Group {
 
 export type Own = Settlement & { readonly delivery: HandOut }
 
+export interface Keyed {
+  readonly start: number
+  readonly stream: string
+}
+
 /** What a batch comes to. `order[n]` is the settlement at the script's position n + 1. */
 export interface Encoded {
   readonly args: Array<Arg>
   readonly order: ReadonlyArray<Own>
+  /** Of the groups of jobs of keys: where each begins in `order`, and its stream. */
+  readonly keyed: ReadonlyArray<Keyed>
 }
 
 /** Each hand-out of `settlements` occurs once. */
@@ -211,9 +228,11 @@ export const encode = (keys: Keys, head: ReadonlyArray<string>, settlements: Rea
   }
   const args: Array<Arg> = [...head, String(groups.size)]
   const order: Array<Own> = []
+  const keyed: Array<Keyed> = []
   for (const group of groups.values()) {
     endRun(keys, group)
     const { isKeyed, records, runs, settlements, stream } = group
+    if (isKeyed) keyed.push({ start: order.length, stream })
     args.push(stream, String(settlements.length), isKeyed ? "1" : "0")
     // by index: an iterator's steps are objects
     for (let i = 0; i < settlements.length; i++) {
@@ -230,7 +249,7 @@ export const encode = (keys: Keys, head: ReadonlyArray<string>, settlements: Rea
     addOther(keys, args, settlement)
     order.push(settlement)
   }
-  return { args, order }
+  return { args, keyed, order }
 }
 
 const endRun = (keys: Keys, group: Group): void => {
@@ -294,6 +313,8 @@ export interface Answer {
   readonly settled: ReadonlyArray<Settled>
   /** ms until the next scheduled job is due; `undefined` without one. */
   readonly nextDue: number | undefined
+  /** Per group of jobs of keys, if that was asked for. */
+  readonly following: ReadonlyArray<string>
   readonly entries: ReadonlyArray<Entry>
 }
 
@@ -301,6 +322,7 @@ export interface Answer {
 export type Reply = readonly [
   superseded: ReadonlyArray<number>,
   nextDue: number,
+  following: ReadonlyArray<Buffer>,
   ...streams: Array<Buffer | ReadonlyArray<Buffer>>
 ]
 
@@ -309,7 +331,7 @@ export const decode = (reply: Reply, count: number): Answer => {
   for (let i = 0; i < count; i++) settled.push("settled")
   for (const position of reply[0]) settled[position - 1] = "superseded"
   const entries: Array<Entry> = []
-  for (let i = 2; i + 3 < reply.length; i += 4) {
+  for (let i = 3; i + 3 < reply.length; i += 4) {
     const stream = String(reply[i])
     const ids = String(reply[i + 1]).split(" ")
     const names = reply[i + 2]
@@ -321,5 +343,5 @@ export const decode = (reply: Reply, count: number): Answer => {
       entries.push({ stream, entry: ids[k]!, head: name === undefined ? "" : headOf(name), envelope: envelopes[k] })
     }
   }
-  return { settled, nextDue: reply[1] < 0 ? undefined : reply[1], entries }
+  return { settled, nextDue: reply[1] < 0 ? undefined : reply[1], following: reply[2].map(String), entries }
 }

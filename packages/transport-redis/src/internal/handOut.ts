@@ -11,6 +11,7 @@ export class HandOut implements Delivery {
   readonly suspectRecord = false
   readonly stream: string
   readonly entry: string
+  readonly follows: string | undefined
   /** When the lease was last known to be ours, ms by the local clock. */
   renewedAt: number
   /** The batch of settlements that it last travelled with. */
@@ -18,12 +19,25 @@ export class HandOut implements Delivery {
   private settlement: Settlement["_tag"] | undefined = undefined
   private answer: Settled | undefined = undefined
 
-  constructor(envelope: Envelope.Envelope, handOutsBefore: number, stream: string, entry: string, now: number) {
+  constructor(
+    envelope: Envelope.Envelope,
+    handOutsBefore: number,
+    stream: string,
+    entry: string,
+    now: number,
+    follows?: string
+  ) {
     this.envelope = envelope
     this.deliveries = envelope.deliveries + handOutsBefore + 1
     this.stream = stream
     this.entry = entry
+    this.follows = follows
     this.renewedAt = now
+  }
+
+  /** No other hand-out of the queue has this one's entry. */
+  get turnId(): string {
+    return this.stream + this.entry
   }
 
   /** The answer to a settlement of what is settled already: the first answer for a repeat, else `superseded`. */

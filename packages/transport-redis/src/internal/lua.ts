@@ -104,30 +104,33 @@ end
 
 /**
  * advance: jobs leave; of each that was the head of its key, the next one
- * follows. One command for all of them wherever there is one. Needs follower.
+ * follows. One command for all of them wherever there is one. Answers, by the
+ * positions of the keys, the entries of those that follow in the stream `told`,
+ * if that is given. Needs follower.
  */
 export const advance = `
-local function advance(keys, ids)
-  if #keys == 0 then return end
+local function advance(keys, ids, told)
+  local entries = {}
+  if #keys == 0 then return entries end
   local holders, free, seen = call('HMGET', P .. 'mk', unpack(keys)), {}, {}
   for x, key in ipairs(keys) do
     if holders[x] == ids[x] and not seen[key] then
       seen[key] = true
-      free[#free + 1] = key
+      free[#free + 1] = x
     end
   end
   local states, turns, heads, ended, n = {}, {}, {}, {}, 0
   while #free > 0 do
     local waiting, tokens, followers, names, m = {}, {}, {}, {}, 0
-    for _, key in ipairs(free) do
-      local first = call('LPOP', P .. 'm:' .. key)
+    for _, x in ipairs(free) do
+      local first = call('LPOP', P .. 'm:' .. keys[x])
       if first then
         m = m + 1
-        waiting[m] = key
+        waiting[m] = x
         tokens[m], followers[m] = string.match(first, '^(%d+) (.*)$')
         names[m] = P .. 't:' .. followers[m]
       else
-        ended[#ended + 1] = key
+        ended[#ended + 1] = keys[x]
       end
     end
     free = {}
@@ -139,7 +142,8 @@ local function advance(keys, ids)
         n = n + 1
         heads[n] = followers[x]
         states[2 * n - 1], states[2 * n] = names[x], 'q' .. entry .. ' s:' .. level
-        turns[2 * n - 1], turns[2 * n] = waiting[x], followers[x]
+        turns[2 * n - 1], turns[2 * n] = keys[waiting[x]], followers[x]
+        if told == 's:' .. level then entries[waiting[x]] = entry end
       else
         -- it was withdrawn
         free[#free + 1] = waiting[x]
@@ -152,6 +156,7 @@ local function advance(keys, ids)
     call('ZREM', P .. 'f', unpack(heads))
   end
   if #ended > 0 then call('HDEL', P .. 'mk', unpack(ended)) end
+  return entries
 end
 `
 

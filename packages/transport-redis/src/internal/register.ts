@@ -184,7 +184,7 @@ return 1
  * it may know less than Redis.
  */
 export const own = Script.make(`${Lua.prelude}${Lua.handOver}
-local out = { {}, -1 }
+local out = { {}, -1, {} }
 for x = 2, #ARGV do
   local read = redis.pcall('XREADGROUP', 'GROUP', 'g', ARGV[1], 'COUNT', 1000, 'STREAMS', P .. ARGV[x], '0')
   if read and not read.err then handOver(out, ARGV[x], read[1][2]) end

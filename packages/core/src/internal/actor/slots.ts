@@ -10,6 +10,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Scope from "effect/Scope"
 import { monotonic } from "../worker/settings.ts"
+import * as Row from "./row.ts"
 
 export interface Slot<Active> {
   readonly key: string
@@ -19,6 +20,10 @@ export interface Slot<Active> {
   /** The row that `state` was read from or written to; 0 without a row, -1 before the first look. */
   revision: number
   state: unknown
+  /** Of that row, what the next one needs beside what the message changes. */
+  row: Row.Row
+  /** The hand-out whose turn ended last, if it left the row at this revision. */
+  last: string | undefined
   /** When the revision was learnt (`Sequence`). */
   knownAt: number
   active: { readonly value: Active; readonly scope: Scope.Closeable } | undefined
@@ -64,6 +69,8 @@ export const make = <Active>(options: {
       waiting: [],
       revision: -1,
       state: undefined,
+      row: Row.empty,
+      last: undefined,
       knownAt: 0,
       active: undefined,
       usedAt: now(),
@@ -75,6 +82,7 @@ export const make = <Active>(options: {
         const { active } = slot
         slot.revision = -1
         slot.state = undefined
+        slot.row = Row.empty
         slot.active = undefined
         return active === undefined ? Effect.void : Effect.ignoreCause(Scope.close(active.scope, Exit.void))
       })

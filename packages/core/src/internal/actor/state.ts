@@ -111,9 +111,10 @@ export const read = (place: Place, key: string): Effect.Effect<Seen, StateUnread
     }
   })
 
-/** The slot knows this state from now on. */
-export const remember = (slot: Slot<unknown>, revision: number, state: unknown): void => {
+/** The slot knows this state from now on. The bytes of the row may be parts of larger ones: they are not kept. */
+export const remember = (slot: Slot<unknown>, { revision, row }: Seen, state: unknown): void => {
   slot.revision = revision
   slot.state = state
+  slot.row = { ...Row.empty, applied: row.applied, restarts: row.restarts }
   slot.knownAt = Sequence.next()
 }

@@ -9,6 +9,8 @@
  * - The row is written by compare-and-set on the revision that the handler saw. That revision was known before the
  *   message was handed out, or the lease is confirmed *after* the row was read: in both cases nobody else had the
  *   message, or one behind it, before that revision.
+ * - A row need not be read that this worker wrote or read in the turn before: the write shows that it was still the
+ *   same, and what writes nothing looks when it has run.
  * - An end is written to the row first, unless it changes nothing and nobody else can have had the message.
  */
 import type * as Cause from "effect/Cause"
@@ -82,7 +84,7 @@ export const write = (
   )
   const written = State.patiently(put).pipe(
     Effect.map((revision): undefined => {
-      State.remember(slot, revision, state)
+      State.remember(slot, { revision, row }, state)
     }),
     Effect.catch((error): Effect.Effect<Conflict, Snooze> =>
       error._tag === "RevisionConflict"
@@ -184,36 +186,52 @@ type OnFailure = (
   cause: Cause.Cause<unknown>
 ) => Effect.Effect<Conflict, unknown>
 
+/** The row is as this worker left it: nobody had the key since, and nobody had this message before. */
+const isKnown = ({ lease, slot }: Turn) =>
+  lease.isFirst && lease.follows !== undefined && lease.follows === slot.last && slot.revision >= 0
+
 const perform = Effect.fnUntraced(function*(
   turn: Turn,
   body: Uint8Array,
   decodeWith: Codec.Codec,
   onFailure: OnFailure
 ): Effect.fn.Return<Uint8Array, unknown> {
-  const { execution, runtime, slot } = turn
+  const { execution, lease, runtime, slot } = turn
+  let assumed = isKnown(turn)
+  slot.last = undefined
   while (true) {
-    const seen = yield* load(turn)
-    const { row } = seen
-    if (isDecided(row, execution)) return yield* repeat(turn, row.last!.outcome)
-    if (row.stopped !== undefined) {
-      const { at } = row.stopped
-      const now = yield* Effect.orElseSucceed(runtime.transport.clock, () => at)
-      return yield* sleep(now - at)
-    }
-    if (seen.revision !== slot.revision) {
-      const state = yield* Effect.catch(
-        State.decode(runtime, slot.key, row),
-        (error) => later(turn, unreadableDelay, "Cannot run", error)
-      )
-      State.remember(slot, seen.revision, state)
+    let seen: State.Seen = assumed ? { revision: slot.revision, row: slot.row } : yield* load(turn)
+    if (!assumed) {
+      const { row } = seen
+      if (isDecided(row, execution)) return yield* repeat(turn, row.last!.outcome)
+      if (row.stopped !== undefined) {
+        const { at } = row.stopped
+        const now = yield* Effect.orElseSucceed(runtime.transport.clock, () => at)
+        return yield* sleep(now - at)
+      }
+      if (seen.revision !== slot.revision) {
+        const state = yield* Effect.catch(
+          State.decode(runtime, slot.key, row),
+          (error) => later(turn, unreadableDelay, "Cannot run", error)
+        )
+        State.remember(slot, seen, state)
+      }
     }
     const draft = new State.Draft(slot.key, slot.state)
     const exit = yield* Effect.exit(handle(turn, draft, body, decodeWith))
-    const ended = Exit.isSuccess(exit)
+    const writes = Exit.isSuccess(exit) && exit.value.state !== undefined
+    if (assumed && !writes) seen = yield* load(turn)
+    const ended = seen.revision !== slot.revision
+      ? conflict
+      : Exit.isSuccess(exit)
       ? yield* commit(turn, seen, draft, exit.value)
       : yield* onFailure(turn, seen, exit.cause)
-    if (ended !== conflict) return ended
+    if (ended !== conflict) {
+      slot.last = lease.turnId
+      return ended
+    }
     slot.revision = -1
+    assumed = false
   }
 })
 

@@ -10,6 +10,7 @@ export class Consumer {
   readonly lease: number
   /** From the highest to the lowest. */
   readonly priorities: ReadonlyArray<string>
+  readonly turns: boolean
   /** Jobs that it has on lease. */
   held = 0
   /** Its scope is closed: it pulls no more, but finishes what it holds. */
@@ -20,6 +21,7 @@ export class Consumer {
   constructor(options: SubscribeOptions) {
     this.id = options.consumer
     this.lease = options.lease
+    this.turns = options.turns === true
     this.priorities = [...options.priorities].reverse()
   }
 }

@@ -16,6 +16,8 @@ export class Job implements Linked<Job>, Heaped {
   handOuts = 0
   /** The job is the one of its key that may run, or waits for a retry and keeps the turn. */
   holdsKey = false
+  /** Who held the key before, until the first hand-out. */
+  after: HandOut | undefined = undefined
   /** Set while the job runs. */
   lease: HandOut | undefined = undefined
   /** When the lease was last renewed, ms since the epoch. */
@@ -50,16 +52,22 @@ export class HandOut implements Delivery {
   readonly envelope: Envelope
   readonly deliveries: number
   readonly suspectRecord = false
+  readonly turnId: string | undefined
+  readonly follows: string | undefined
   readonly job: Job
   readonly consumer: Consumer
   private settlement: Settlement["_tag"] | undefined = undefined
   private answer: Settled | undefined = undefined
 
-  constructor(job: Job, consumer: Consumer) {
+  /** `turn`: greater than that of every hand-out before. */
+  constructor(job: Job, consumer: Consumer, turn: number) {
     this.envelope = job.envelope
     this.deliveries = job.envelope.deliveries + job.handOuts
     this.job = job
     this.consumer = consumer
+    this.turnId = consumer.turns ? String(turn) : undefined
+    this.follows = job.after?.consumer === consumer ? job.after.turnId : undefined
+    job.after = undefined
   }
 
   get current(): boolean {

@@ -77,12 +77,14 @@ export class Queue implements Timer {
     this.jobs.delete(job.envelope.id)
     if (job.heapIndex >= 0) this.scheduled.remove(job)
     job.list?.remove(job)
+    const { lease } = job
     this.endLease(job)
     const key = job.envelope.key
     if (key === undefined || !job.holdsKey) return
     const next = this.followers.get(key)?.shift()
-    if (next === undefined) this.followers.delete(key)
-    else this.makeReady(next)
+    if (next === undefined) return void this.followers.delete(key)
+    next.after = lease
+    this.makeReady(next)
   }
 
   /** The job is over. */
@@ -168,7 +170,7 @@ export class Queue implements Timer {
     job.leasedAt = now
     this.running.push(job)
     consumer.held++
-    return job.lease = new HandOut(job, consumer)
+    return job.lease = new HandOut(job, consumer, this.host.nextSequence())
   }
 
   /** Answers whether the lease still was the consumer's. */

@@ -27,6 +27,9 @@ export interface Lease {
   readonly order: number
   /** Nobody had the job before: only then a settlement that is accepted says that nobody else has run it. */
   readonly isFirst: boolean
+  /** This hand-out, and the one that held the key before if it was this worker's too; see `Delivery`. */
+  readonly turnId: string | undefined
+  readonly follows: string | undefined
   /** Asks the broker whether the job is still ours. If not, interrupts the handler and never returns. */
   readonly confirm: Effect.Effect<void>
 }
@@ -98,11 +101,13 @@ export class HandlerExecution implements Execution {
 
   static leaseOf(self: HandlerExecution): Lease {
     const held = self.#held
-    const { deliveries, envelope, suspectRecord } = held.delivery
+    const { deliveries, envelope, follows, suspectRecord, turnId } = held.delivery
     const { capabilities } = self.#settings.transport
     return {
       order: held.order,
       isFirst: deliveries === 1 && envelope.revision === 0 && !suspectRecord && capabilities.durableDeliveryCount,
+      turnId,
+      follows,
       confirm: confirmLease(held, self.#extendOne)
     }
   }

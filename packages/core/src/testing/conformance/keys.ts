@@ -43,6 +43,41 @@ export const cases: ReadonlyArray<Case> = [
       })
   ),
 
+  define(
+    "a delivery follows only what its own subscription held just before, if it says so",
+    (kit) =>
+      Effect.gen(function*() {
+        const key = kit.name("key")
+        const [a, b, c, d, e] = Array.from({ length: 5 }, () => kit.envelope({ key }))
+        yield* kit.send(a!, b!, c!, d!, e!)
+        const one = yield* kit.subscribe({ turns: true })
+        const other = yield* kit.subscribe({ turns: true })
+        const turnIds = new Set<string>()
+        const take = function*(subscription: Subscription, envelope: Envelope, before: Delivery | undefined) {
+          const delivery = yield* kit.take(subscription)
+          isOneOf(delivery, envelope, "the job whose turn it is")
+          const { follows, turnId } = delivery
+          if (follows !== undefined) Check.equal(follows, before?.turnId, "the delivery that it follows")
+          if (turnId !== undefined) {
+            Check.equal(turnIds.has(turnId), false, "whether the name of the turn was used before")
+            turnIds.add(turnId)
+          }
+          return delivery
+        }
+        const first = yield* take(one, a!, undefined)
+        yield* kit.settle(one, kit.ack(first))
+        const second = yield* take(one, b!, first)
+        yield* kit.settle(one, kit.ack(second))
+        const third = yield* take(other, c!, undefined)
+        yield* kit.settle(other, kit.forward(third, { due: undefined }))
+        const again = yield* take(one, c!, undefined)
+        yield* kit.settle(one, kit.ack(again))
+        const fourth = yield* take(one, d!, again)
+        yield* kit.log.withdraw(kit.queue, [kit.cancelled(d!)])
+        yield* take(one, e!, fourth)
+      })
+  ),
+
   define("a busy key holds up only itself", (kit) =>
     Effect.gen(function*() {
       const subscription = yield* kit.subscribe()

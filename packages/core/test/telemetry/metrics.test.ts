@@ -139,7 +139,7 @@ describe("a worker", () => {
 
   it.effect("asks how long its queues are, again and again", () =>
     measured(Effect.gen(function*() {
-      yield* run(worker({ concurrency: 1, prefetch: 0 })).pipe(
+      const { stop, stopNow } = yield* run(worker({ concurrency: 1, prefetch: 0 })).pipe(
         Effect.provideService(Telemetry.QueueStatsInterval, "4 seconds")
       )
       const depths = values("queueDepth", labels.queue, labels.state)
@@ -164,6 +164,10 @@ describe("a worker", () => {
       // the first one gave up
       yield* pass(80)
       assert.deepStrictEqual(yield* depths, { "shop scheduled": 1, "shop dead": 2 })
+      // nobody would correct them any more
+      yield* stopNow
+      yield* stop
+      assert.deepStrictEqual(yield* depths, {})
     })))
 
   it.effect("does not ask where that is switched off", () =>

@@ -23,5 +23,13 @@ export const poll = (settings: Settings, queue: string): Effect.Effect<void, nev
   })
   // jittered: workers that started together do not ask together
   const pause = Effect.suspend(() => Effect.sleep(settings.jittered(queueStatsInterval)))
-  return Effect.asVoid(Effect.forkScoped(Effect.forever(Effect.andThen(Effect.ignoreCause(look), pause))))
+  // nobody looks any more: an old number would be the greatest of all for as long as the process lives
+  const leave = Effect.sync(() => {
+    for (const [, observe] of depths) observe(0)
+    oldestAge(0)
+  })
+  return Effect.andThen(
+    Effect.addFinalizer(() => leave),
+    Effect.asVoid(Effect.forkScoped(Effect.forever(Effect.andThen(Effect.ignoreCause(look), pause))))
+  )
 }

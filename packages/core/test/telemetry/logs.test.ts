@@ -6,6 +6,8 @@ import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
 import * as References from "effect/References"
 import * as Schedule from "effect/Schedule"
+import * as Schema from "effect/Schema"
+import * as Client from "../../src/Client.ts"
 import * as Task from "../../src/Task.ts"
 import * as Worker from "../../src/Worker.ts"
 import { program, run } from "../fixtures/kit.ts"
@@ -61,4 +63,59 @@ it.effect("beside what the worker's lines say", () =>
   program(Effect.gen(function*() {
     const more = { service: "shop" }
     assert.deepStrictEqual(yield* Effect.annotateLogs(lines, more), [...expected(1, more), ...expected(2, more)])
+  })))
+
+const Pay = Task.make("Pay", {
+  payload: { amount: Schema.Number },
+  queue: "pay",
+  retry: Schedule.spaced("1 second"),
+  maxAttempts: 2
+})
+
+/** What is logged of a job from `Warn` on. */
+const warnings = (amount: number, attempts: number) =>
+  Effect.gen(function*() {
+    const seen: Array<unknown> = []
+    const logger = Logger.make(({ cause, fiber, logLevel, message }) => {
+      if (logLevel === "Warn") {
+        seen.push([message, cause.reasons.length, fiber.getRef(References.CurrentLogAnnotations)])
+      }
+    })
+    const live = Pay.toLayer((_, { attempt }) => attempt < attempts ? Effect.die(new Error("no money")) : Effect.void)
+    const worker = Worker.layer({ tasks: [Pay] }).pipe(Layer.provide(live), Layer.provide(Logger.layer([logger])))
+    yield* Effect.annotateLogs(run(worker), { service: "shop" })
+    const client = yield* Client.Client
+    yield* client.enqueueByName("Pay", { amount: amount < 0 ? "s3cr3t" : amount }, { queue: "pay", id: "job-1" })
+    yield* pass(5)
+    return seen
+  })
+
+const annotations = (attempt: number) => ({
+  service: "shop",
+  "job.id": "job-1",
+  "job.task": "Pay",
+  "job.attempt": attempt
+})
+
+it.effect("a job that fails for good is one warning, with its last error", () =>
+  program(Effect.gen(function*() {
+    assert.deepStrictEqual(yield* warnings(1, 9), [[
+      ["Job \"job-1\" of queue \"pay\" (task \"Pay\") is dead-lettered: attempt 2 failed: Error: no money"],
+      1,
+      annotations(2)
+    ]])
+  })))
+
+it.effect("one that a retry saves is none", () =>
+  program(Effect.gen(function*() {
+    assert.deepStrictEqual(yield* warnings(1, 2), [])
+  })))
+
+it.effect("what a schema says of a payload is in no line", () =>
+  program(Effect.gen(function*() {
+    assert.deepStrictEqual(yield* warnings(-1, 1), [[
+      ["Job \"job-1\" of queue \"pay\" (task \"Pay\") is dead-lettered: attempt 1 failed: decode"],
+      0,
+      annotations(1)
+    ]])
   })))

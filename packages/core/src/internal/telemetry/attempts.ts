@@ -29,7 +29,7 @@ export interface Attempts {
   readonly interrupted: (one: Held, outcome: "cancelled" | "released" | "lease_lost") => void
   readonly failed: (one: Held, cause: Cause.Cause<unknown>, outcome: Outcome) => void
   /** The broker took what a failed attempt came to. */
-  readonly settled: (delivery: Delivery, outcome: Outcome) => void
+  readonly settled: (one: Held, cause: Cause.Cause<unknown>, outcome: Outcome) => void
   /** The job ended without a run. */
   readonly refused: (delivery: Delivery, settlement: Settlement) => void
   /** A job that waited for a slot is not ours any more. */
@@ -122,6 +122,24 @@ export const make = (settings: Settings, queue: string, tasks: ReadonlyMap<strin
     return ofTask
   }
 
+  /** The only line about a failure that nobody tries again: its attempts may have logged nothing. */
+  const warn = ({ delivery, span }: Held, cause: Cause.Cause<unknown>, { reason }: Outcome) => {
+    const { attempt, id, task } = delivery.envelope
+    const type = ErrorType.ofCause(cause)
+    const start = `Job "${id}" of queue "${queue}" (task "${task}") is dead-lettered: attempt ${attempt} failed: `
+    const annotated = Context.add(
+      settings.context,
+      References.CurrentLogAnnotations,
+      { ...Context.get(settings.context, References.CurrentLogAnnotations), ...Names.annotationsOf(id, task, attempt) }
+    )
+    const within = span === undefined ? annotated : Context.add(annotated, Tracer.ParentSpan, span)
+    // what a schema says may hold values of the payload
+    const line = type === "decode" || type === "encode"
+      ? Effect.logWarning(start + type)
+      : Effect.logWarning(start + reason, cause)
+    Effect.runForkWith(within as Context.Context<never>)(line)
+  }
+
   return {
     received: (deliveries) => {
       for (const { deliveries: count, envelope } of deliveries) {
@@ -179,10 +197,12 @@ export const make = (settings: Settings, queue: string, tasks: ReadonlyMap<strin
       const { span } = one
       if (span !== undefined) safely(() => spans?.failed(span, cause, outcome, type))
     },
-    settled: ({ envelope }, { kind, settlement }) => {
-      const ofTask = series(envelope.task)
+    settled: (one, cause, outcome) => {
+      const { kind, settlement } = outcome
+      const ofTask = series(one.delivery.envelope.task)
       if (kind === "Retried") ofTask.retries(1)
       if (settlement._tag !== "Bury") return
+      warn(one, cause, outcome)
       ofTask.deadLettered(1)
       if (settlement.record.reason === "Undecodable") ofTask.decodeErrors(1)
     },

@@ -264,7 +264,7 @@ export const make = (options: {
       attempts.failed(one, cause, outcome)
       settleHeld(one, outcome.settlement, () => {
         const { delay, kind, reason } = outcome
-        attempts.settled(delivery, outcome)
+        attempts.settled(one, cause, outcome)
         emit(kind, delivery, { reason, ...(delay === undefined ? {} : { delay }) })
         if (kind !== "Failed") return
         finished++

@@ -126,18 +126,18 @@ export const make = (settings: Settings, queue: string, tasks: ReadonlyMap<strin
   const warn = ({ delivery, span }: Held, cause: Cause.Cause<unknown>, { reason }: Outcome) => {
     const { attempt, id, task } = delivery.envelope
     const type = ErrorType.ofCause(cause)
-    const start = `Job "${id}" of queue "${queue}" (task "${task}") is dead-lettered: attempt ${attempt} failed: `
+    // what a schema says may hold values of the payload
+    const isSecret = type === "decode" || type === "encode"
+    const what = isSecret ? type : reason
+    const line = `Job "${id}" of queue "${queue}" (task "${task}") is dead-lettered: attempt ${attempt} failed: ${what}`
     const annotated = Context.add(
       settings.context,
       References.CurrentLogAnnotations,
       { ...Context.get(settings.context, References.CurrentLogAnnotations), ...Names.annotationsOf(id, task, attempt) }
     )
     const within = span === undefined ? annotated : Context.add(annotated, Tracer.ParentSpan, span)
-    // what a schema says may hold values of the payload
-    const line = type === "decode" || type === "encode"
-      ? Effect.logWarning(start + type)
-      : Effect.logWarning(start + reason, cause)
-    Effect.runForkWith(within as Context.Context<never>)(line)
+    const logged = isSecret ? Effect.logWarning(line) : Effect.logWarning(line, cause)
+    Effect.runForkWith(within as Context.Context<never>)(logged)
   }
 
   return {

@@ -221,6 +221,17 @@ describe("the dashboard", () => {
     }
   }
 
+  it("filters and groups by labels that there are: others match whatever is shown", async () => {
+    const samples = await prometheus.query(`{__name__=~"job_.*|messaging_.*"}`)
+    const known = new Set(samples.flatMap(({ labels }) => Object.keys(labels)))
+    for (const { expr } of panels.flatMap(({ targets = [] }) => targets)) {
+      const filters = [...expr.matchAll(/(\w+)(?:=|!=|=~|!~)"/g)].map(([, name]) => name!)
+      const groups = [...expr.matchAll(/by \(([^)]*)\)/g)].flatMap(([, names]) => names!.split(/,\s*/))
+      expect(filters.length, expr).toBeGreaterThan(0)
+      expect([...filters, ...groups].filter((name) => !known.has(name)), expr).toEqual([])
+    }
+  })
+
   it("offers the services, transports, queues and tasks that there are", async () => {
     const offered: Record<string, ReadonlyArray<string>> = {}
     for (const { definition, name, type } of dashboard.templating.list) {

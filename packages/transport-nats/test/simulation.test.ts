@@ -8,6 +8,7 @@ import { Invariants } from "@troupe/core/testing"
 import { assert, describe, it } from "vitest"
 import { bugs } from "./simulation/bugs.ts"
 import { claimsGivenUp } from "./simulation/hardship.ts"
+import { oversights } from "./simulation/oversights.ts"
 import { type Report, simulate } from "./simulation/simulation.ts"
 
 const number = (name: string): number | undefined => {
@@ -72,7 +73,7 @@ describe("Simulation of JetStream", () => {
     assert.deepStrictEqual(second.lines, first.lines)
   }, 60_000)
 
-  for (const [name, bug] of Object.entries(bugs)) {
+  for (const [name, bug] of Object.entries({ ...bugs, ...oversights })) {
     it(`catches: ${name}`, async () => {
       for (let seed = 1; seed <= bug.within; seed++) {
         const { violations } = await simulate(seed, { ...bug, patience: 90_000 })

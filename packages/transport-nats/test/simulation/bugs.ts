@@ -17,13 +17,13 @@ export interface Bug extends Plant {
 
 export const isRow = ({ subject }: Publish) => subject.startsWith("sim.r.") && subject.includes(".j.")
 
-const changing = (change: (message: Publish) => Publish) => (streams: Streams): Streams => ({
+export const changing = (change: (message: Publish) => Publish) => (streams: Streams): Streams => ({
   ...streams,
   publish: (messages) => streams.publish(messages.map(change))
 })
 
 /** Answers without doing anything for the messages that are picked. */
-const skipping = (skips: (message: Publish) => boolean) => (streams: Streams): Streams => ({
+export const skipping = (skips: (message: Publish) => boolean) => (streams: Streams): Streams => ({
   ...streams,
   publish: (messages) => {
     const kept = messages.filter((message) => !skips(message))

@@ -67,6 +67,8 @@ export class Recorder {
   private readonly moves = new Set<string>()
   /** The last revision that a stream has stored, by name and time of the enqueue. */
   private readonly lastRevision = new Map<string, number>()
+  /** When a row said that its revision may be run, by name, time of the enqueue and revision, until it is where workers find it. */
+  private readonly awaited = new Map<string, number>()
   private readonly handedOutAt = new Map<string, number>()
   private readonly endedAt = new Map<string, number>()
   /** As the last record of a name says. */
@@ -108,6 +110,7 @@ export class Recorder {
       Math.max(revision, this.lastRevision.get(`${name}/${enqueuedAt}`) ?? 0)
     )
     this.noteLostLeases()
+    this.follow(envelope, dueAt, isDue)
     const sent = this.sent.get(`${name}/${enqueuedAt}`)
     if (sent !== undefined) {
       if (known === undefined && this.moves.has(bytes)) this.moved(sent, dueAt)
@@ -140,6 +143,24 @@ export class Recorder {
     this.newest.set(name, one)
     this.sent.set(`${name}/${enqueuedAt}`, one)
     this.history.sent.push(one)
+  }
+
+  /** A successor is published soon after its row, or when it is due: not only because somebody asks for it. */
+  private follow({ enqueuedAt, id, key, queue, revision }: Envelope.Envelope, dueAt: number, isDue: boolean): void {
+    // that of a key needs no message
+    if (revision === 0 || key !== undefined) return
+    const name = `${nameOf(queue, id)}/${enqueuedAt}/${revision}`
+    const { now } = this.world
+    if (!isDue) {
+      if (!this.awaited.has(name)) this.awaited.set(name, Math.max(now, dueAt))
+      return
+    }
+    const late = now - (this.awaited.get(name) ?? now)
+    // it is published once
+    this.awaited.set(name, Infinity)
+    if (late > latest) {
+      this.complain("Unfinished", queue, id, `revision ${revision} could be run ${late} ms after it was due`)
+    }
   }
 
   /** Somebody wants a waiting job to become this. */

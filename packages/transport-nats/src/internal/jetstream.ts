@@ -123,7 +123,7 @@ export const make = (link: Link, options: Api.Options): Streams => {
       return confirm(
         Array.from(byConsumer.values(), (list) => {
           const subject = list.pop()!
-          return { subject, ahead: (send) => list.forEach((one) => send(one, "", payloads.done)) }
+          return { subject, ahead: (send) => list.forEach((one) => send(one, "", "", payloads.done)) }
         }),
         payloads.done
       )

@@ -17,17 +17,22 @@ import { Outbox } from "./outbox.ts"
 /** What the caller makes of an answer: nothing more to do, a reason to ask again, or what its parts have to ask. */
 export type Verdict = undefined | { readonly again: string } | { readonly parts: ReadonlyArray<Request> }
 
+/** Sends a message without an answer of its own. */
+export type Ahead = (subject: string, headers: string, head: string, bytes: Uint8Array) => void
+
 export interface Request {
   /** For errors. */
   readonly operation: string
   readonly subject: string
+  /** What precedes the bytes, one UTF-16 unit for each. */
+  readonly head?: string | undefined
   readonly bytes: Uint8Array
   /** As `Headers.encode` wrote them; nothing: none. */
   readonly headers?: string
   /** Instead of them when it is sent again. */
   readonly headersAgain?: string
   /** Sends what goes right before it, each time. */
-  readonly ahead?: (send: (subject: string, headers: string, bytes: Uint8Array) => void) => void
+  readonly ahead?: (send: Ahead) => void
   /** What is asked instead of it the second time, as if each had been asked before. */
   readonly parts?: () => ReadonlyArray<Request>
   /** Messages that it consists of: 1 if it does not say. */
@@ -130,7 +135,7 @@ export class Link {
 
   /** Sends without an answer: it may be lost. Throws what the client throws. */
   post(subject: string, reply: string, bytes: Uint8Array): void {
-    this.outbox.publish(subject, reply, "", bytes)
+    this.outbox.publish(subject, reply, "", "", bytes)
   }
 
   get isReady(): boolean {
@@ -204,12 +209,12 @@ export class Link {
     const isAgain = sent.tries > 0
     if (isAgain && request.parts !== undefined) return this.takeApart(sent, request.parts(), now)
     sent.tries++
-    const { bytes, subject } = request
+    const { bytes, head = "", subject } = request
     const headers = (isAgain ? request.headersAgain : undefined) ?? request.headers ?? ""
     sent.againAt = now + silence
     try {
       request.ahead?.(this.sendAhead)
-      this.outbox.publish(subject, `${this.inbox}.${sent.token}`, headers, bytes)
+      this.outbox.publish(subject, `${this.inbox}.${sent.token}`, headers, head, bytes)
     } catch (error) {
       if (error instanceof errors.InvalidArgumentError || error instanceof errors.InvalidSubjectError) {
         return this.fail(sent, Errors.refused(request.operation, error.message, error))
@@ -219,8 +224,8 @@ export class Link {
     }
   }
 
-  private readonly sendAhead = (subject: string, headers: string, bytes: Uint8Array): void =>
-    this.outbox.publish(subject, "", headers, bytes)
+  private readonly sendAhead: Ahead = (subject, headers, head, bytes) =>
+    this.outbox.publish(subject, "", headers, head, bytes)
 
   private receive(sent: Sent, reply: Msg): void {
     const verdict = Link.isUnheard(reply)

@@ -3,7 +3,7 @@
  */
 import type { Msg } from "@nats-io/transport-node"
 import * as Headers from "./headers.ts"
-import type { Delivered, Stored } from "./streams.ts"
+import type { Delivered, Publish, Stored } from "./streams.ts"
 
 /** An answer to a direct get. */
 export const stored = (reply: Msg): Stored => {
@@ -44,6 +44,10 @@ export const fromApi = ({ data, hdrs, seq, subject, time }: NonNullable<ApiMessa
   sequence: seq,
   timestamp: Date.parse(time)
 })
+
+/** What a message will hold. */
+export const contentOf = ({ bytes, head }: Publish): Uint8Array =>
+  head === undefined ? bytes : Buffer.concat([Buffer.from(head, "latin1"), bytes])
 
 /** What the reply subjects of one consumer begin with. */
 export const consumerOf = (reply: string): string => {

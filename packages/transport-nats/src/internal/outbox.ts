@@ -8,7 +8,11 @@ import * as Headers from "./headers.ts"
 
 /** What the client writes to its socket with. The dependency is exact: a test says when it is gone. */
 interface Inner {
-  readonly protocol?: { readonly sendCommand?: (bytes: Uint8Array) => void }
+  readonly protocol?: {
+    readonly sendCommand?: (bytes: Uint8Array) => void
+    /** Writes what was sent to the socket now. */
+    readonly flushPending?: () => void
+  }
 }
 
 /** Bytes of a buffer that is filled by and by: what was written is never touched again. */
@@ -39,41 +43,53 @@ export class Outbox {
   private get inner(): Required<NonNullable<Inner["protocol"]>> | undefined {
     // the erased boundary of this file: a class of the client that its types do not show
     const { protocol } = this.connection as unknown as Inner
-    return protocol?.sendCommand === undefined ? undefined : protocol as Required<NonNullable<Inner["protocol"]>>
+    return protocol?.sendCommand === undefined || protocol.flushPending === undefined
+      ? undefined
+      : protocol as Required<NonNullable<Inner["protocol"]>>
   }
 
   /**
-   * Texts are those of `Names`: without blanks; `headers` in ASCII. `reply` and `headers` may be empty. Throws what the
-   * client throws.
+   * Texts are those of `Names`: without blanks; `headers` in ASCII; `head` goes before the bytes, one unit for each.
+   * `reply`, `headers` and `head` may be empty. Throws what the client throws.
    */
-  publish(subject: string, reply: string, headers: string, bytes: Uint8Array): void {
+  publish(subject: string, reply: string, headers: string, head: string, bytes: Uint8Array): void {
     const { connection } = this
     if (bytes.length > large || connection.isClosed() || connection.isDraining() || this.inner === undefined) {
-      return this.publishByClient(subject, reply, headers, bytes)
+      return this.publishByClient(subject, reply, headers, head, bytes)
     }
-    const { length } = bytes
-    const head = headers === ""
+    const length = head.length + bytes.length
+    const line = headers === ""
       ? `PUB ${subject} ${reply} ${length}\r\n`
       : `HPUB ${subject} ${reply} ${headers.length} ${headers.length + length}\r\n${headers}`
     // a UTF-16 unit takes three bytes at most
-    if (this.to + 3 * head.length + length + 2 > slabSize) this.renew(3 * head.length + length + 2)
+    const most = 3 * line.length + length + 2
+    if (this.to + most > slabSize) this.renew(most)
     const { slab } = this
     let at = this.to
-    at += slab.write(head, at)
+    if (head !== "" && reply === "") at += slab.write(line + head, at, "latin1")
+    else {
+      // in what comes from the user or the server there may be anything
+      at += slab.write(line, at)
+      if (head !== "") at += slab.write(head, at, "latin1")
+    }
     slab.set(bytes, at)
-    at += length
+    at += bytes.length
     slab[at] = 13
     slab[at + 1] = 10
     this.to = at + 2
-    if (this.to - this.from >= enough) return this.flush()
+    if (this.to - this.from >= enough) {
+      this.flush()
+      // two in a row would be joined first
+      return this.inner?.flushPending()
+    }
     if (this.isScheduled) return
     this.isScheduled = true
     queueMicrotask(this.onTurn)
   }
 
-  private publishByClient(subject: string, reply: string, headers: string, bytes: Uint8Array): void {
+  private publishByClient(subject: string, reply: string, headers: string, head: string, bytes: Uint8Array): void {
     this.flush()
-    this.connection.publish(subject, bytes, {
+    this.connection.publish(subject, head === "" ? bytes : Buffer.concat([Buffer.from(head, "latin1"), bytes]), {
       ...(reply === "" ? undefined : { reply }),
       ...(headers === "" ? undefined : { headers: Headers.wrap(Buffer.from(headers, "latin1")) })
     })

@@ -71,8 +71,15 @@ const checkedOnce = { headers: checked, expected: 0 }
  * A job that has no row, published by whoever made its id: nothing of that name can be there, so nothing is asked for.
  * Once it may be there, the server knows the message id, and whoever gets a second one looks at the row.
  */
-export const first = (names: Names.QueueNames, priority: string, id: string, bytes: Uint8Array): Publish => ({
+export const first = (
+  names: Names.QueueNames,
+  priority: string,
+  id: string,
+  head: string | undefined,
+  bytes: Uint8Array
+): Publish => ({
   subject: Names.job(names, priority, id, 0),
+  head,
   bytes,
   messageId: `${id}.0`,
   again: checkedOnce

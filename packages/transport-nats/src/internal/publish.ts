@@ -6,7 +6,7 @@ import type { TransportError } from "@troupe/core/TransportError"
 import { all, type Answers, collect } from "./answers.ts"
 import * as Errors from "./errors.ts"
 import * as Headers from "./headers.ts"
-import type { Link, Request, Verdict } from "./link.ts"
+import type { Ahead, Link, Request, Verdict } from "./link.ts"
 import type { Publish, Published, Streams } from "./streams.ts"
 
 const headersOf = ({ expected, headers }: NonNullable<Publish["again"]>, messageId: string | undefined): string => {
@@ -46,6 +46,7 @@ const plainSequence = (data: Uint8Array): number => {
 class One implements Request {
   readonly message: Publish
   readonly subject: string
+  readonly head: string | undefined
   readonly bytes: Uint8Array
   readonly headers: string
   readonly mayWait = true
@@ -55,6 +56,7 @@ class One implements Request {
   constructor(message: Publish, index: number, answers: Answers<Published>) {
     this.message = message
     this.subject = message.subject
+    this.head = message.head
     this.bytes = message.bytes
     this.headers = headersOf(message, message.messageId)
     this.index = index
@@ -117,6 +119,7 @@ const stored: Published = { _tag: "Stored", sequence: 0 }
  */
 class Run implements Request {
   readonly subject: string
+  readonly head: string | undefined
   readonly bytes: Uint8Array
   readonly headers: string
   readonly mayWait = true
@@ -140,8 +143,9 @@ class Run implements Request {
     this.size = to - from
     this.answers = answers
     this.pace = pace
-    const { bytes, subject } = messages[this.last]!
+    const { bytes, head, subject } = messages[this.last]!
     this.subject = subject
+    this.head = head
     this.bytes = bytes
     this.headers = this.headersOf(this.last)
   }
@@ -157,10 +161,10 @@ class Run implements Request {
     )
   }
 
-  ahead(send: (subject: string, headers: string, bytes: Uint8Array) => void): void {
+  ahead(send: Ahead): void {
     for (let index = this.from; index < this.last; index++) {
-      const { bytes, subject } = this.messages[index]!
-      send(subject, this.headersOf(index), bytes)
+      const { bytes, head = "", subject } = this.messages[index]!
+      send(subject, this.headersOf(index), head, bytes)
     }
   }
 

@@ -16,6 +16,7 @@ import * as Names from "./names.ts"
 import type { Publication } from "./publications.ts"
 import * as Publications from "./publications.ts"
 import * as Row from "./row.ts"
+import type { Publish } from "./streams.ts"
 
 export type Answer = "sent" | "duplicate" | TransportError
 
@@ -25,11 +26,15 @@ const maxTries = 20
 /** A job on its way in. */
 class Incoming {
   readonly envelope: Envelope.Envelope
-  readonly bytes: Uint8Array
   /** Encoded. */
   readonly id: string
   readonly dueAt: number
   readonly waits: boolean
+  /** It needs no row. */
+  readonly isFree: boolean
+  /** Of a free one, if it has a usual form: nothing is copied twice. */
+  readonly parts: ReturnType<typeof Envelope.toParts>
+  private whole: Uint8Array | undefined = undefined
   /** Of the row that it claims. */
   nonce = ""
   answer: Answer | undefined = undefined
@@ -41,13 +46,32 @@ class Incoming {
   /** The record that its row had. */
   before: Row.Ended | undefined = undefined
 
-  constructor(envelope: Envelope.Envelope, bytes: Uint8Array, now: number) {
+  constructor(envelope: Envelope.Envelope, generated: Generated | undefined, now: number) {
     this.envelope = envelope
-    this.bytes = bytes
     this.id = Names.encode(envelope.id)
     // whole ms, never early
     this.dueAt = Math.ceil(Envelope.dueAt(envelope, now))
     this.waits = this.dueAt > now
+    this.isFree = generated !== undefined && envelope.key === undefined && !this.waits && generated.has(envelope.id)
+    this.parts = this.isFree ? Envelope.toParts(envelope) : undefined
+  }
+
+  get bytes(): Uint8Array {
+    return this.whole ??= Envelope.toBytes(this.envelope)
+  }
+
+  get size(): number {
+    const { parts } = this
+    return parts === undefined ? this.bytes.length : parts.head.length + parts.body.length
+  }
+
+  /** Of a free one. */
+  first(names: Names.QueueNames): Publish {
+    const { envelope, id, parts } = this
+    const { priority } = envelope
+    return parts === undefined
+      ? Publications.first(names, priority, id, undefined, this.bytes)
+      : Publications.first(names, priority, id, parts.head, parts.body)
   }
 
   get row(): Uint8Array {
@@ -195,28 +219,23 @@ const publishFree = (
   jobs: ReadonlyArray<Incoming>
 ): Effect.Effect<void> =>
   Effect.map(
-    streams.publish(
-      jobs.map(({ bytes, envelope, id }) => Publications.first(names, envelope.priority, id, bytes)),
-      names.work
-    ),
-    (answers) => {
-      for (const [index, one] of jobs.entries()) one.answer = Publications.errorOf(names, answers[index]!) ?? "sent"
-    }
+    streams.publish(jobs.map((one) => one.first(names)), names.work),
+    (answers) =>
+      jobs.forEach((one, index) => {
+        one.answer = Publications.errorOf(names, answers[index]!) ?? "sent"
+      })
   )
 
 const sendTo = Effect.fnUntraced(function*(
   context: Context,
   queue: string,
   jobs: ReadonlyArray<Incoming>,
-  generated: Generated | undefined,
   replaces: boolean
 ): Effect.fn.Return<void, TransportError> {
   const names = yield* context.queues.ensure(queue)
-  const isFree = ({ envelope, waits }: Incoming) =>
-    generated !== undefined && envelope.key === undefined && !waits && generated.has(envelope.id)
   const claiming: Array<Incoming> = []
   const free: Array<Incoming> = []
-  for (const one of jobs) (isFree(one) ? free : claiming).push(one)
+  for (const one of jobs) (one.isFree ? free : claiming).push(one)
   yield* context.levels.ensure(names, jobs.map(({ envelope }) => envelope.priority))
   if (free.length > 0) yield* publishFree(context, names, free)
   if (claiming.length === 0) return
@@ -234,11 +253,11 @@ export const send = Effect.fnUntraced(function*(
 ): Effect.fn.Return<ReadonlyArray<Answer>, TransportError> {
   const now = context.clock.now()
   const byQueue = new Map<string, Array<Incoming>>()
-  const jobs = envelopes.map((envelope) => new Incoming(envelope, Envelope.toBytes(envelope), now))
+  const jobs = envelopes.map((envelope) => new Incoming(envelope, generated, now))
   for (const one of jobs) {
-    const { bytes, envelope } = one
-    if (bytes.length > context.maxMessageBytes) {
-      const description = `${bytes.length} bytes, this server takes ${context.maxMessageBytes}`
+    const { envelope, size } = one
+    if (size > context.maxMessageBytes) {
+      const description = `${size} bytes, this server takes ${context.maxMessageBytes}`
       one.answer = Errors.refused(`job "${envelope.id}"`, description)
       continue
     }
@@ -248,7 +267,7 @@ export const send = Effect.fnUntraced(function*(
   }
   // an error concerns the jobs of one queue
   const send = ([queue, list]: [string, Array<Incoming>]) =>
-    Effect.catch(sendTo(context, queue, list, generated, replaces), (error) =>
+    Effect.catch(sendTo(context, queue, list, replaces), (error) =>
       Effect.suspend(() => {
         context.queues.doubt(queue)
         const claimed = list.filter(({ answer, auth, waits }) => answer === undefined && auth > 0 && !waits)

@@ -17,6 +17,8 @@ import type { Scope } from "effect/Scope"
 
 export interface Publish {
   readonly subject: string
+  /** What precedes `bytes`, one UTF-16 unit per byte: a large message is not copied for a small beginning. */
+  readonly head?: string | undefined
   readonly bytes: Uint8Array
   /** Beside JetStream's own ones. ASCII, no line breaks. */
   readonly headers?: Readonly<Record<string, string>> | undefined

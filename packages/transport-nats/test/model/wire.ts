@@ -7,7 +7,7 @@ import * as Effect from "effect/Effect"
 import type { Network } from "../../../core/test/simulation/link.ts"
 import type { Prng } from "../../../core/test/simulation/prng.ts"
 import type { Process, World } from "../../../core/test/simulation/world.ts"
-import { consumerOf } from "../../src/internal/message.ts"
+import { consumerOf, contentOf } from "../../src/internal/message.ts"
 import type * as Port from "../../src/internal/streams.ts"
 import type { Consumer } from "./consumer.ts"
 import { type Pull, Puller, storedOf } from "./puller.ts"
@@ -212,7 +212,7 @@ export class Wire {
     const run = (isAgain: boolean): Answer<Port.Published> => {
       const stream = this.server.streamOf(message.subject)
       if (stream === undefined) return nobody
-      const answer = stream.publish(message.subject, headersOf(message, isAgain), message.bytes)
+      const answer = stream.publish(message.subject, headersOf(message, isAgain), contentOf(message))
       if (answer._tag === "Stored") {
         return { _tag: answer.duplicate ? "Duplicate" : "Stored", sequence: answer.sequence }
       }

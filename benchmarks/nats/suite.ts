@@ -69,7 +69,7 @@ export const nats: Suite = {
       100_000,
       [waiting],
       [{ of: "Troupe on NATS", figure: "B/job", most: 400 }],
-      { measured: 1, warmUp: 0 }
+      { measured: 3, warmUp: 0 }
     ),
     race(
       "1,000 keys",

@@ -1,11 +1,9 @@
 /**
- * What NATS adds to the promises: a full stream, streams that are deleted, and
- * delayed jobs that outlive everybody.
+ * What NATS adds to the promises: a full stream, and streams that are deleted.
  */
 import { jetstreamManager } from "@nats-io/jetstream"
 import { connect } from "@nats-io/transport-node"
 import * as Client from "@troupe/core/Client"
-import * as JobQueue from "@troupe/core/JobQueue"
 import * as Task from "@troupe/core/Task"
 import type { Transport } from "@troupe/core/Transport"
 import { TransportError } from "@troupe/core/TransportError"
@@ -113,42 +111,3 @@ test("streams that are deleted are made again: later jobs run", () =>
     expect(yield* (yield* Work.enqueue(3, { delay: "200 millis" })).await).toBe(3)
     expect(yield* (yield* Work.enqueue(4, { key: "k" })).await).toBe(4)
   })), 90_000)
-
-test(
-  "delayed jobs outlive a kill -9 of the server and every worker, and none is early",
-  () =>
-    run(Effect.gen(function*() {
-      const count = 500
-      const early: Array<number> = []
-      const runs = new Map<number, number>()
-      let dueAt = 0
-      const onRun = (n: number) =>
-        Effect.sync(() => {
-          runs.set(n, (runs.get(n) ?? 0) + 1)
-          if (Date.now() < dueAt + n) early.push(n)
-          return n
-        })
-      const stopFirst = yield* startWorker(onRun)
-      dueAt = Date.now() + 6_000
-      const outcomes = yield* Work.enqueueMany(
-        Array.from({ length: count }, (_, n) => ({ payload: n, options: { at: dueAt + n } }))
-      )
-      const jobs = outcomes.map((outcome) => Result.getOrThrow(outcome))
-      // the first worker has loaded them by now
-      yield* Effect.sleep(1_000)
-      yield* stopFirst
-      yield* Effect.promise(async () => {
-        await server.kill()
-        await server.restart()
-      })
-      expect((yield* JobQueue.stats("work")).scheduled).toBe(count)
-      yield* startWorker(onRun)
-      const results = yield* Effect.forEach(jobs, (job) => job.await, { concurrency: "unbounded" })
-      expect(results).toEqual(jobs.map((_, n) => n))
-      expect(early).toEqual([])
-      expect([...runs.values()].filter((times) => times > 1)).toEqual([])
-      const { queued, running, scheduled } = yield* JobQueue.stats("work")
-      expect([scheduled, queued, running]).toEqual([0, 0, 0])
-    })),
-  90_000
-)

@@ -10,9 +10,10 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as References from "effect/References"
 import { Redis } from "ioredis"
-import { afterAll, beforeAll, expect, test } from "vitest"
+import { afterAll, beforeAll, expect, test, vi } from "vitest"
 import type { RedisServer } from "../servers/redis.ts"
 import { type SentinelSetup, startSentinel } from "../servers/sentinel.ts"
+import { someGuarantees } from "./guarantees.ts"
 import { refusal, roundTrip } from "./roundTrip.ts"
 import { type Ordeal, survive } from "./survive.ts"
 
@@ -43,15 +44,22 @@ const smoke = [
   "store: a listable"
 ]
 
+const layer = Layer.unwrap(Effect.sync(() => transport(setup)))
+
+// most of their time is spent waiting for leases and delays
+vi.setConfig({ maxConcurrency: 20 })
+
 for (
   const { name, run } of TransportConformance.cases.filter(({ name }) => smoke.some((one) => name.startsWith(one)))
 ) {
   test.concurrent(
     `redis over Sentinel: ${name}`,
-    () => Effect.runPromise(Effect.provide(Effect.scoped(run), Layer.unwrap(Effect.sync(() => transport(setup))))),
+    () => Effect.runPromise(Effect.provide(Effect.scoped(run), layer)),
     60_000
   )
 }
+
+someGuarantees("redis over Sentinel", layer)
 
 test("wrong passwords, and a Sentinel in place of its master, are refused in one line", async () => {
   const { name, sentinels } = setup

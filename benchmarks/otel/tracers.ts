@@ -37,11 +37,16 @@ const sdk = (sampleRatio: number) =>
     return Otel.layerNodeSdk({ serviceName: "bench", metricReaders: [], logRecordProcessors: [] })
   }))
 
+/** The SDK runs, and Troupe does not trace. */
+const unused = (sampleRatio: number) =>
+  Layer.provideMerge(Layer.succeed(Tracer.Tracer, Tracer.nativeTracer), Layer.fresh(sdk(sampleRatio)))
+
 export const tracers = {
   "no tracer": Layer.empty,
   "Effect's own spans": native,
   "OTLP, 10 %": otlp(0.1),
   "OTLP, all": otlp(1),
+  "SDK's own calls, 10 %": unused(0.1),
   "SDK, 10 %": sdk(0.1),
   "SDK, all": sdk(1)
 }

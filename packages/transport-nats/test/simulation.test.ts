@@ -7,7 +7,7 @@
 import { Invariants } from "@troupe/core/testing"
 import { assert, describe, it } from "vitest"
 import { bugs } from "./simulation/bugs.ts"
-import { claimsGivenUp } from "./simulation/hardship.ts"
+import { claimsGivenUp, comingTwice } from "./simulation/hardship.ts"
 import { oversights } from "./simulation/oversights.ts"
 import { type Report, simulate } from "./simulation/simulation.ts"
 
@@ -61,6 +61,12 @@ describe("Simulation of JetStream", () => {
   it("keeps its promises although senders give up their claims", async () => {
     for (const seed of one === undefined ? [...Array.from({ length: 15 }, (_, i) => i + 1), ...givenUp] : [one]) {
       assertKept(await simulate(seed, { atPort: claimsGivenUp }))
+    }
+  }, 120_000)
+
+  it("keeps its promises although requests come once more", async () => {
+    for (const seed of one === undefined ? Array.from({ length: 30 }, (_, i) => i + 1) : [one]) {
+      assertKept(await simulate(seed, { atPort: comingTwice }))
     }
   }, 120_000)
 

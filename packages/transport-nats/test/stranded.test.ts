@@ -98,6 +98,33 @@ describe("A claim that was given up", () => {
     ))
 })
 
+describe("A dead letter that was replayed", () => {
+  it("does not come back with a request that comes late", () =>
+    playAtPort(({ wire }) =>
+      Effect.gen(function*() {
+        const letters: Array<Publish> = []
+        const transport = yield* make({
+          ...wire.streams,
+          publish: (messages, stream) => {
+            letters.push(...messages.filter(({ subject }) => subject.startsWith("sim.k.q.l.")))
+            return wire.streams.publish(messages, stream)
+          }
+        }, options)
+        const { list, redrive, send, subscribe } = transport.log
+        const kit = new Kit(transport, virtualTime, "q")
+        const envelope = kit.envelope({})
+        yield* send([envelope])
+        const worker = yield* subscribe({ queue: "q", priorities: ["default"], consumer: "w", lease: 2_000 })
+        const [delivery] = yield* worker.pull(1)
+        yield* worker.settle([kit.bury(delivery)])
+        assert.lengthOf(letters, 1)
+        assert.deepStrictEqual(yield* redrive("q", [{ id: envelope.id, as: { ...envelope, enqueuedAt: 1 } }]), ["done"])
+        yield* wire.streams.publish(letters)
+        assert.deepStrictEqual((yield* list("q", "dead", { limit: 10, cursor: undefined })).items, [])
+      })
+    ))
+})
+
 describe("A cancel whose caller is gone", () => {
   for (const generated of [false, true]) {
     it(`is carried out by the next caller (${generated ? "a generated id" : "a chosen id"})`, () =>

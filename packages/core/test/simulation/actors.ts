@@ -17,7 +17,7 @@ import * as MemoryTransport from "../../src/MemoryTransport.ts"
 import * as Task from "../../src/Task.ts"
 import { Transport } from "../../src/Transport.ts"
 import * as Worker from "../../src/Worker.ts"
-import { Link, type Network, perfect } from "./link.ts"
+import { Link, networkOf, perfect } from "./link.ts"
 import { Prng } from "./prng.ts"
 import { Process, World } from "./world.ts"
 
@@ -79,7 +79,7 @@ const duration = 20_000
 const patience = 900_000
 
 /** The memory transport, over a network that loses things. */
-export const memory = (world: World, random: Prng): Site => {
+const memory = (world: World, random: Prng): Site => {
   const broker = new Process(world, "broker", random.fork("broker"))
   const services = Effect.runSyncWith(broker.context)(Layer.buildWithScope(MemoryTransport.layer, Scope.makeUnsafe()))
   const inner = Context.get(services, Transport)
@@ -97,17 +97,6 @@ export const memory = (world: World, random: Prng): Site => {
       }
     },
     strike: () => {}
-  }
-}
-
-export const networkOf = (random: Prng): Network => {
-  const p = random.pick([0, 0.01, 0.05])
-  return {
-    latency: random.pick([0, 5, 40]),
-    loseRequest: p,
-    loseReply: p,
-    repeat: p,
-    losePush: random.pick([0, 0.5])
   }
 }
 

@@ -27,6 +27,18 @@ export interface Network {
 
 export const perfect: Network = { latency: 0, loseRequest: 0, loseReply: 0, repeat: 0, losePush: 0 }
 
+/** One that may be bad, drawn by chance. */
+export const networkOf = (random: Prng): Network => {
+  const p = random.pick([0, 0.01, 0.05])
+  return {
+    latency: random.pick([0, 5, 40]),
+    loseRequest: p,
+    loseReply: p,
+    repeat: p,
+    losePush: random.pick([0, 0.5])
+  }
+}
+
 export const isLossy = ({ loseReply, loseRequest, repeat }: Network): boolean => loseReply + loseRequest + repeat > 0
 
 type Operation = keyof JobLog | keyof Subscription | "clock" | "publish" | `store.${keyof Store}` | "bus.subscribe"

@@ -44,3 +44,16 @@ export const claimsGivenUp = (streams: Streams): Streams => {
     }
   }
 }
+
+/** Every third publication arrives once more, up to 2 s after its answer. */
+export const comingTwice = (streams: Streams): Streams => {
+  let count = 0
+  return {
+    ...streams,
+    publish: (messages, stream) =>
+      Effect.tap(streams.publish(messages, stream), () =>
+        ++count % 3 === 0
+          ? Effect.forkDetach(Effect.delay(streams.publish(messages, stream), count * 700 % 2_000))
+          : Effect.void)
+  }
+}

@@ -90,6 +90,24 @@ test("one answer confirms many", () =>
     expect(stored.map((one) => one?.subject)).toEqual([0, 63, 64, 639].map((word) => `${name}.${word}`))
   })))
 
+test("a message may come in two parts, whatever its size", () =>
+  run(Effect.gen(function*() {
+    const { streams } = yield* peer(server.port)
+    const name = yield* stream(streams)
+    const head = String.fromCharCode(0xe1, 0, 255, 13, 10) + "text"
+    // around the sizes that are copied, sent at once, and more than a buffer
+    const sizes = [0, 1, 16_384, 16_385, 40_000, 300_000, 2]
+    const messages = (word: string) => sizes.map((size, index) => ({ ...message(name, `${word}${index}`, size), head }))
+    yield* streams.publish(messages("alone"))
+    yield* streams.publish(messages("together"), name)
+    const stored = yield* streams.at(name, Array.from({ length: 2 * sizes.length }, (_, index) => index + 1))
+    const expected = [...sizes, ...sizes].map((size) =>
+      Buffer.concat([Buffer.from(head, "latin1"), Buffer.alloc(size)])
+    )
+    expect(stored.map((one, index) => one !== undefined && expected[index]!.equals(one.bytes)))
+      .toEqual(expected.map(() => true))
+  })))
+
 test("what finds no room among others is told, and what was there before", () =>
   run(Effect.gen(function*() {
     const { streams } = yield* peer(server.port)

@@ -46,8 +46,8 @@ export const fromApi = ({ data, hdrs, seq, subject, time }: NonNullable<ApiMessa
 })
 
 /** What a message will hold. */
-export const contentOf = ({ bytes, head }: Publish): Uint8Array =>
-  head === undefined ? bytes : Buffer.concat([Buffer.from(head, "latin1"), bytes])
+export const contentOf = ({ bytes, head = "" }: Pick<Publish, "bytes" | "head">): Uint8Array =>
+  head === "" ? bytes : Buffer.concat([Buffer.from(head, "latin1"), bytes])
 
 /** What the reply subjects of one consumer begin with. */
 export const consumerOf = (reply: string): string => {

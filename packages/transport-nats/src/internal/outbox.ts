@@ -5,6 +5,7 @@
  */
 import type { NatsConnection } from "@nats-io/transport-node"
 import * as Headers from "./headers.ts"
+import { contentOf } from "./message.ts"
 
 /** What the client writes to its socket with. The dependency is exact: a test says when it is gone. */
 interface Inner {
@@ -89,7 +90,7 @@ export class Outbox {
 
   private publishByClient(subject: string, reply: string, headers: string, head: string, bytes: Uint8Array): void {
     this.flush()
-    this.connection.publish(subject, head === "" ? bytes : Buffer.concat([Buffer.from(head, "latin1"), bytes]), {
+    this.connection.publish(subject, contentOf({ head, bytes }), {
       ...(reply === "" ? undefined : { reply }),
       ...(headers === "" ? undefined : { headers: Headers.wrap(Buffer.from(headers, "latin1")) })
     })

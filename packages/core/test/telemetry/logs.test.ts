@@ -106,6 +106,24 @@ it.effect("a job that fails for good is one warning, with its last error", () =>
     ]])
   })))
 
+const Ship = Task.make("Ship", { queue: "ship", error: Schema.Literal("no ship"), maxAttempts: 1 })
+
+it.effect("a typed error is an answer: it is logged at Info", () =>
+  program(Effect.gen(function*() {
+    const seen: Array<unknown> = []
+    const logger = Logger.make(({ logLevel, message }) => seen.push([logLevel, message]))
+    yield* run(
+      Worker.layer({ tasks: [Ship] }).pipe(
+        Layer.provide(Ship.toLayer(() => Effect.fail("no ship" as const))),
+        Layer.provide(Logger.layer([logger]))
+      )
+    )
+    yield* Ship.enqueue(undefined, { id: "job-1" })
+    yield* pass(1)
+    const line = "Job \"job-1\" of queue \"ship\" (task \"Ship\") is dead-lettered: attempt 1 failed: no ship"
+    assert.deepStrictEqual(seen.filter((one) => String(one).includes("dead-lettered")), [["Info", [line]]])
+  })))
+
 it.effect("one that a retry saves is none", () =>
   program(Effect.gen(function*() {
     assert.deepStrictEqual(yield* warnings(1, 2), [])

@@ -10,6 +10,7 @@ import * as References from "effect/References"
 import * as Tracer from "effect/Tracer"
 import type { Envelope } from "../../Envelope.ts"
 import type { Delivery, Settlement } from "../../JobLog.ts"
+import type { FailureReason } from "../../JobRecord.ts"
 import { cronHeader, fromHeaders } from "../cronHeader.ts"
 import type { Held } from "../worker/held.ts"
 import type { Outcome } from "../worker/outcome.ts"
@@ -19,6 +20,9 @@ import { metrics } from "./metrics.ts"
 import * as Names from "./names.ts"
 import * as ProcessSpan from "./processSpan.ts"
 import * as Series from "./series.ts"
+
+/** What a handler answers with: its errors have types, and reach whoever awaits the job. */
+const answers: ReadonlySet<FailureReason | undefined> = new Set(["Error", "Discarded", "Exhausted"])
 
 export interface Attempts {
   /** They were handed out. */
@@ -123,12 +127,17 @@ export const make = (settings: Settings, queue: string, tasks: ReadonlyMap<strin
   }
 
   /** The only line about a failure that nobody tries again: its attempts may have logged nothing. */
-  const warn = ({ delivery, span }: Held, cause: Cause.Cause<unknown>, { reason }: Outcome) => {
+  const logBurial = (
+    { delivery, span }: Held,
+    cause: Cause.Cause<unknown>,
+    outcome: Outcome,
+    why: FailureReason | undefined
+  ) => {
     const { attempt, id, task } = delivery.envelope
     const type = ErrorType.ofCause(cause)
     // what a schema says may hold values of the payload
     const isSecret = type === "decode" || type === "encode"
-    const what = isSecret ? type : reason
+    const what = isSecret ? type : outcome.reason
     const line = `Job "${id}" of queue "${queue}" (task "${task}") is dead-lettered: attempt ${attempt} failed: ${what}`
     const annotated = Context.add(
       settings.context,
@@ -136,8 +145,8 @@ export const make = (settings: Settings, queue: string, tasks: ReadonlyMap<strin
       { ...Context.get(settings.context, References.CurrentLogAnnotations), ...Names.annotationsOf(id, task, attempt) }
     )
     const within = span === undefined ? annotated : Context.add(annotated, Tracer.ParentSpan, span)
-    const logged = isSecret ? Effect.logWarning(line) : Effect.logWarning(line, cause)
-    Effect.runForkWith(within as Context.Context<never>)(logged)
+    const log = answers.has(why) ? Effect.logInfo : Effect.logWarning
+    Effect.runForkWith(within as Context.Context<never>)(isSecret ? log(line) : log(line, cause))
   }
 
   return {
@@ -202,7 +211,7 @@ export const make = (settings: Settings, queue: string, tasks: ReadonlyMap<strin
       const ofTask = series(one.delivery.envelope.task)
       if (kind === "Retried") ofTask.retries(1)
       if (settlement._tag !== "Bury") return
-      warn(one, cause, outcome)
+      logBurial(one, cause, outcome, settlement.record.reason)
       ofTask.deadLettered(1)
       if (settlement.record.reason === "Undecodable") ofTask.decodeErrors(1)
     },

@@ -32,8 +32,8 @@ const target = async (server: Server): Promise<Target> => ({ url: await server.u
 
 const chunk = 1_000
 
-const fill = async (client: Client, jobs: number) => {
-  for (let sent = 0; sent < jobs; sent += chunk) await client.bulk(Math.min(chunk, jobs - sent))
+const fill = async (client: Client, jobs: number, perCall = chunk) => {
+  for (let sent = 0; sent < jobs; sent += perCall) await client.bulk(Math.min(perCall, jobs - sent))
 }
 
 /** A queue full of jobs, then a worker. */
@@ -106,8 +106,9 @@ const enqueuing = (server: Server, name: Name, run: (client: Client, jobs: numbe
 export const enqueue = (server: Server) => (name: Name, callers: number): Entrant =>
   enqueuing(server, name, (client, jobs) => client.enqueue(jobs, callers))
 
-/** 1,000 jobs per call. */
-export const bulk = (server: Server) => (name: Name): Entrant => enqueuing(server, name, fill)
+/** So many jobs per call: 1,000 if it does not say. */
+export const bulk = (server: Server) => (name: Name, perCall?: number): Entrant =>
+  enqueuing(server, name, (client, jobs) => fill(client, jobs, perCall))
 
 const served = (server: Server, name: Name, concurrency: number) =>
   once(async (): Promise<{ readonly client: Client; readonly worker: WorkerProcess }> => {

@@ -82,7 +82,7 @@ export const redis: Suite = {
       { ...toRaw, figure: rate, least: 0.7 },
       { ...toBullmq, figure: rate }
     ]),
-    race("enqueue in bulk, 1,000 per call", 20_000, each(bulk), [
+    race("enqueue in bulk, 1,000 per call", 20_000, each((name) => bulk(name)), [
       { ...toRaw, figure: rate, least: 0.8 },
       { ...toBullmq, figure: rate }
     ]),

@@ -11,13 +11,17 @@ import type { Puller, PullEvent } from "./streams.ts"
 
 /** ms that a waiting request lives at least and at most. */
 const shortestLife = 1_000
-const longestLife = 30_000
+const longestLife = 33_000
 
 /**
  * ms that a waiting request lives: about a lease. The server gives jobs to the request of a host that vanished until it
- * is over, and each of them comes again a lease later only.
+ * is over, and each of them comes again a lease later only. Not just a lease: whoever asks right after a job came would
+ * have the end of the request meet the end of the lease.
  */
-const lifeOf = (heartbeat: number): number => Math.ceil(Math.min(longestLife, Math.max(shortestLife, 3 * heartbeat)))
+const lifeOf = (heartbeat: number): number => Math.ceil(Math.min(longestLife, Math.max(shortestLife, 3.5 * heartbeat)))
+
+/** ms after which the end of a request is asked for: a server that just had a job for it forgets it without a word. */
+const endPatience = 200
 
 /** ms between two signs of life of it. */
 const shortest = 100
@@ -58,6 +62,9 @@ class Pulls implements Puller {
   /** Messages that the request under way may still bring; 0 without one. */
   private missing = 0
   private silentUntil = Infinity
+  /** When the server has forgotten the request, heard or not. */
+  private overAt = Infinity
+  private requests = 0
   private isStale = false
 
   constructor(
@@ -82,7 +89,10 @@ class Pulls implements Puller {
     const body = wait
       ? { batch, expires: this.life * nanoseconds, idle_heartbeat: this.heartbeat * nanoseconds }
       : { batch, no_wait: true, max_bytes: this.link.maxPull }
-    this.silentUntil = this.link.now() + (wait ? this.patience : silence)
+    const now = this.link.now()
+    this.requests++
+    this.overAt = wait ? now + this.life + endPatience : Infinity
+    this.silentUntil = now + (wait ? this.patience : silence)
     try {
       this.link.post(this.subject, this.inbox, Buffer.from(JSON.stringify(body)))
     } catch {
@@ -169,10 +179,23 @@ class Pulls implements Puller {
     Effect.andThen(
       Effect.sleep(100),
       Effect.sync(() => {
-        if (this.missing > 0 && this.link.isReady && this.link.now() >= this.silentUntil) this.lost()
+        if (this.missing === 0 || !this.link.isReady) return
+        const now = this.link.now()
+        if (now >= this.silentUntil) this.lost()
+        else if (now >= this.overAt) this.confirmOver()
       })
     )
   )
+
+  /** What the server sent for the request comes before the answer to a question that we ask now. */
+  private confirmOver(): void {
+    const request = this.requests
+    this.overAt = Infinity
+    const over = () => {
+      if (this.requests === request && this.missing > 0) this.lost()
+    }
+    this.link.connection.flush().then(over, () => {})
+  }
 
   close(): void {
     this.link.onReconnect.delete(this.lost)

@@ -7,7 +7,7 @@ import type { Consumer } from "./consumer.ts"
 import type { HandedOut, Stored } from "./message.ts"
 
 /** ms that a waiting request lives at the server: of the dead, too. */
-const lifeOf = (heartbeat: number): number => Math.ceil(Math.min(30_000, Math.max(1_000, 3 * heartbeat)))
+const lifeOf = (heartbeat: number): number => Math.ceil(Math.min(33_000, Math.max(1_000, 3.5 * heartbeat)))
 
 /** ms that a message waits for a process at most: one that takes longer stood still. */
 const standstill = 500

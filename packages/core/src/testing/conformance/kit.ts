@@ -280,6 +280,17 @@ export class Kit {
     })
   }
 
+  /**
+   * Insists on how often a job was handed out by now. The last time was not before `since`; one that reached nobody,
+   * because who pulled stood still, counts, too, and took a lease.
+   */
+  counted({ deliveries }: Delivery, expected: number, since: number, what: string): Effect.Effect<void, unknown> {
+    return Effect.map(this.now(), (now) => {
+      const unheard = Math.max(0, Math.floor((now - since) / lease))
+      Check.between(deliveries, expected, expected + unheard, what)
+    })
+  }
+
   // --- views ---
 
   now(): Effect.Effect<number, unknown> {

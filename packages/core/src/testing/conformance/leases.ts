@@ -18,7 +18,7 @@ export const cases: ReadonlyArray<Case> = [
       const first = yield* kit.take(yield* kit.subscribe())
       const { delivery: second } = yield* kit.reclaim(yield* kit.subscribe(), before)
       Check.equal(second.envelope, envelope, "the job that was handed out again")
-      Check.equal([first.deliveries, second.deliveries], [1, 2], "deliveries")
+      yield* kit.counted(second, first.deliveries + 1, before + lease, "deliveries after a lost lease")
       Check.isTrue(first !== second, "a second hand-out must be another delivery")
     })),
 
@@ -28,13 +28,14 @@ export const cases: ReadonlyArray<Case> = [
       const subscription = yield* kit.subscribe()
       const before = yield* kit.now()
       const first = yield* kit.take(subscription)
-      Check.equal(first.deliveries, 4, "deliveries of the first hand-out")
-      const second = yield* kit.reclaim(subscription, before)
-      Check.equal(second.delivery.deliveries, 5, "deliveries after a lost lease")
-      const { delivery } = yield* kit.reclaim(subscription, before + lease, second.at)
-      Check.equal(delivery.deliveries, 6, "deliveries after two lost leases")
-      yield* kit.settle(subscription, kit.forward(delivery, { deliveries: 0 }))
-      Check.equal((yield* kit.take(subscription)).deliveries, 1, "deliveries of a successor")
+      yield* kit.counted(first, 4, before, "deliveries of the first hand-out")
+      const { at, delivery: second } = yield* kit.reclaim(subscription, before)
+      yield* kit.counted(second, first.deliveries + 1, before + lease, "deliveries after a lost lease")
+      const { delivery: third } = yield* kit.reclaim(subscription, before + lease, at)
+      yield* kit.counted(third, second.deliveries + 1, before + 2 * lease, "deliveries after two lost leases")
+      const settled = yield* kit.now()
+      yield* kit.settle(subscription, kit.forward(third, { deliveries: 0 }))
+      yield* kit.counted(yield* kit.take(subscription), 1, settled, "deliveries of a successor")
     })),
 
   define("a lease that is extended lasts", (kit) =>
@@ -94,10 +95,11 @@ export const cases: ReadonlyArray<Case> = [
       const old = yield* kit.take(stale)
       const second = yield* kit.reclaim(fresh, before)
       const current = second.delivery
+      yield* kit.counted(current, old.deliveries + 1, before + lease, "deliveries of the second hand-out")
       Check.equal(yield* stale.extend([old]), [], "extend of a lost lease")
       // the heartbeat of the old owner did not renew the lease of the new one either
       const { delivery: third } = yield* kit.reclaim(fresh, before + lease, second.at)
-      Check.equal(third.deliveries, 3, "deliveries of the third hand-out")
+      yield* kit.counted(third, current.deliveries + 1, before + 2 * lease, "deliveries of the third hand-out")
       Check.equal(yield* fresh.extend([current, third]), [third], "leases of the same consumer that are still its own")
       yield* kit.settle(fresh, kit.ack(current), "superseded")
       yield* kit.settle(fresh, kit.ack(third))
@@ -131,6 +133,6 @@ export const cases: ReadonlyArray<Case> = [
       const { delivery } = yield* kit.arrival(staying, "a job of the closed subscription", times)
       const all = [delivery, ...yield* kit.collect(staying, 19)]
       Check.sameMembers(all.map(({ envelope }) => envelope.id), envelopes.map(({ id }) => id), "jobs that came back")
-      Check.isTrue(all.every(({ deliveries }) => deliveries === 2), "each was handed out twice")
+      for (const one of all) yield* kit.counted(one, 2, before + lease, "deliveries of what came back")
     }))
 ]

@@ -6,7 +6,7 @@ import * as Effect from "effect/Effect"
 import type { Envelope } from "../../Envelope.ts"
 import type { LocatedJob, Place } from "../../JobLog.ts"
 import * as Check from "../Check.ts"
-import { after, bytes, type Case, define, type Kit } from "./kit.ts"
+import { after, bytes, type Case, defineHeld, type Kit } from "./kit.ts"
 
 /** All pages of one place. */
 const listAll = (kit: Kit, place: Place, limit: number) =>
@@ -35,32 +35,35 @@ const buried = (kit: Kit, changes: Partial<Envelope> = {}, times = { record: 60_
   })
 
 export const cases: ReadonlyArray<Case> = [
-  define("withdraw removes a job wherever it is and answers the record that stands", (kit) =>
-    Effect.gen(function*() {
-      const subscription = yield* kit.subscribe()
-      const running = kit.envelope()
-      yield* kit.send(running)
-      const delivery = yield* kit.take(subscription)
-      const scheduled = kit.envelope({ due: after(300) })
-      const queued = kit.envelope()
-      yield* kit.send(scheduled, queued)
-      const unknown = kit.envelope()
-      const all = [running, scheduled, queued, unknown] as const
-      const records = all.map((envelope) => kit.cancelled(envelope, { message: "because" }))
-      Check.equal(
-        yield* kit.log.withdraw(kit.queue, [records[0]!, ...records.slice(1)]),
-        records,
-        "answers of withdraw"
-      )
-      for (const [index, envelope] of all.entries()) {
-        Check.equal(yield* kit.storedRecord(envelope), records[index], "the record of a withdrawn job")
-        Check.equal(yield* kit.place(envelope), "nowhere", "the place of a withdrawn job")
-      }
-      Check.equal(yield* subscription.extend([delivery]), [], "heartbeat of a withdrawn job")
-      yield* kit.nothing(subscription, "all jobs are withdrawn", 500)
-    })),
+  defineHeld(
+    "withdraw removes a job wherever it is and answers the record that stands",
+    (kit) =>
+      Effect.gen(function*() {
+        const subscription = yield* kit.subscribe()
+        const running = kit.envelope()
+        yield* kit.send(running)
+        const delivery = yield* kit.take(subscription)
+        const scheduled = kit.envelope({ due: after(300) })
+        const queued = kit.envelope()
+        yield* kit.send(scheduled, queued)
+        const unknown = kit.envelope()
+        const all = [running, scheduled, queued, unknown] as const
+        const records = all.map((envelope) => kit.cancelled(envelope, { message: "because" }))
+        Check.equal(
+          yield* kit.log.withdraw(kit.queue, [records[0]!, ...records.slice(1)]),
+          records,
+          "answers of withdraw"
+        )
+        for (const [index, envelope] of all.entries()) {
+          Check.equal(yield* kit.storedRecord(envelope), records[index], "the record of a withdrawn job")
+          Check.equal(yield* kit.place(envelope), "nowhere", "the place of a withdrawn job")
+        }
+        Check.equal(yield* subscription.extend([delivery]), [], "heartbeat of a withdrawn job")
+        yield* kit.nothing(subscription, "all jobs are withdrawn", 500)
+      })
+  ),
 
-  define("withdraw after the end answers the first record, for ever", (kit) =>
+  defineHeld("withdraw after the end answers the first record, for ever", (kit) =>
     Effect.gen(function*() {
       const envelope = kit.envelope()
       yield* kit.send(envelope)
@@ -74,7 +77,7 @@ export const cases: ReadonlyArray<Case> = [
       Check.equal(yield* kit.storedRecord(envelope), first, "the record")
     })),
 
-  define("of many withdrawals one record stands, and all are told which", (kit) =>
+  defineHeld("of many withdrawals one record stands, and all are told which", (kit) =>
     Effect.gen(function*() {
       const envelope = kit.envelope()
       yield* kit.send(envelope)
@@ -89,7 +92,7 @@ export const cases: ReadonlyArray<Case> = [
       }
     })),
 
-  define("locate knows the place of a job at every stage", (kit) =>
+  defineHeld("locate knows the place of a job at every stage", (kit) =>
     Effect.gen(function*() {
       const before = yield* kit.now()
       const scheduled = kit.envelope({ due: after(60_000) })
@@ -117,7 +120,7 @@ export const cases: ReadonlyArray<Case> = [
       Check.equal(nobodys.map(({ _tag }) => _tag), ["None"], "a job in a queue that nobody used")
     })),
 
-  define("a delayed job is queued when it is due, seen or not", (kit) =>
+  defineHeld("a delayed job is queued when it is due, seen or not", (kit) =>
     Effect.gen(function*() {
       const envelope = kit.envelope({ due: after(300) })
       yield* kit.send(envelope)
@@ -126,7 +129,7 @@ export const cases: ReadonlyArray<Case> = [
       yield* kit.eventually(due, "queueing a job that is due and that nobody pulls")
     })),
 
-  define("stats count the jobs of every place", (kit) =>
+  defineHeld("stats count the jobs of every place", (kit) =>
     Effect.gen(function*() {
       const empty = { scheduled: 0, queued: 0, running: 0, dead: 0, oldestAge: undefined, consumers: 0 }
       Check.equal(yield* kit.log.stats(kit.queue), empty, "stats of a queue that nobody used")
@@ -160,7 +163,7 @@ export const cases: ReadonlyArray<Case> = [
       )
     })),
 
-  define("list pages through every place", (kit) =>
+  defineHeld("list pages through every place", (kit) =>
     Effect.gen(function*() {
       const subscription = yield* kit.subscribe({ lease: 30_000 })
       const eleven = (changes: Partial<Envelope> = {}) =>
@@ -196,7 +199,7 @@ export const cases: ReadonlyArray<Case> = [
       )
     })),
 
-  define("a listing survives changes between its pages", (kit) =>
+  defineHeld("a listing survives changes between its pages", (kit) =>
     Effect.gen(function*() {
       const envelopes = Array.from({ length: 12 }, () => kit.envelope({ due: after(60_000) }))
       const [head, ...tail] = envelopes
@@ -220,7 +223,7 @@ export const cases: ReadonlyArray<Case> = [
       Check.equal(missing.map(({ id }) => id), [], "jobs that stayed and were not listed")
     })),
 
-  define(
+  defineHeld(
     "a dead letter is replayed by a new envelope, which frees the id of its record",
     (kit) =>
       Effect.gen(function*() {
@@ -248,7 +251,7 @@ export const cases: ReadonlyArray<Case> = [
       })
   ),
 
-  define(
+  defineHeld(
     "dropping a dead letter keeps its record; a missing letter is said to be missing",
     (kit) =>
       Effect.gen(function*() {
@@ -265,7 +268,7 @@ export const cases: ReadonlyArray<Case> = [
       })
   ),
 
-  define(
+  defineHeld(
     "a letter outlives its record without blocking the id, and is not replayed over a live job",
     (kit) =>
       Effect.gen(function*() {
@@ -284,7 +287,7 @@ export const cases: ReadonlyArray<Case> = [
       })
   ),
 
-  define("a dead letter is kept for its time and then forgotten", (kit) =>
+  defineHeld("a dead letter is kept for its time and then forgotten", (kit) =>
     Effect.gen(function*() {
       const before = yield* kit.now()
       const { envelope } = yield* buried(kit, {}, { record: 60_000, letter: 1500 })

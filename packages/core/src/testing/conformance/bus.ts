@@ -8,7 +8,7 @@ import * as Scope from "effect/Scope"
 import { jobTopic, type Message, resultsTopic, type Topic } from "../../Bus.ts"
 import * as JobRecord from "../../JobRecord.ts"
 import * as Check from "../Check.ts"
-import { bytes, type Case, define, type Kit } from "./kit.ts"
+import { bytes, type Case, defineHeld, type Kit } from "./kit.ts"
 import { weirdTexts } from "./log.ts"
 
 const listen = (kit: Kit, prefix: Topic) =>
@@ -29,7 +29,7 @@ const recordsIn = (messages: ReadonlyArray<Message>): ReadonlyArray<JobRecord.Jo
   messages.flatMap(({ bytes }) => JobRecord.manyFromBytes(bytes))
 
 export const cases: ReadonlyArray<Case> = [
-  define("a message reaches every listener whose prefix it has, and no other", (kit) =>
+  defineHeld("a message reaches every listener whose prefix it has, and no other", (kit) =>
     Effect.gen(function*() {
       const { bus } = kit.transport
       const root = kit.name("topic")
@@ -54,7 +54,7 @@ export const cases: ReadonlyArray<Case> = [
       for (const messages of others) Check.equal(messages, [], "messages of other topics")
     })),
 
-  define("topic words may hold any characters", (kit) =>
+  defineHeld("topic words may hold any characters", (kit) =>
     Effect.gen(function*() {
       const { bus } = kit.transport
       const root = kit.name("topic")
@@ -72,7 +72,7 @@ export const cases: ReadonlyArray<Case> = [
       }
     })),
 
-  define("messages of one publisher keep their order", (kit) =>
+  defineHeld("messages of one publisher keep their order", (kit) =>
     Effect.gen(function*() {
       const topic = [kit.name("topic"), "a"] as const
       const messages = yield* listen(kit, topic)
@@ -82,7 +82,7 @@ export const cases: ReadonlyArray<Case> = [
       Check.equal(messages.map((message) => message.bytes), expected, "messages in their order")
     })),
 
-  define("a subscription is active when it returns and ends with its scope", (kit) =>
+  defineHeld("a subscription is active when it returns and ends with its scope", (kit) =>
     Effect.gen(function*() {
       const { bus } = kit.transport
       const topic = [kit.name("topic")] as const
@@ -99,7 +99,7 @@ export const cases: ReadonlyArray<Case> = [
       }
     })),
 
-  define("the client that enqueued hears of the record, from settle and withdraw", (kit) =>
+  defineHeld("the client that enqueued hears of the record, from settle and withdraw", (kit) =>
     Effect.gen(function*() {
       const client = kit.name("client")
       const mine = yield* listen(kit, resultsTopic(client))
@@ -141,7 +141,7 @@ export const cases: ReadonlyArray<Case> = [
       Check.equal(recordsIn(mine).length, count, "records pushed by a withdrawal that came too late")
     })),
 
-  define("whoever listens to a job hears of its record", (kit) =>
+  defineHeld("whoever listens to a job hears of its record", (kit) =>
     Effect.gen(function*() {
       const subscription = yield* kit.subscribe()
       const [settled, withdrawn, other] = [

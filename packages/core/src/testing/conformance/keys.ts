@@ -7,7 +7,7 @@ import * as Fiber from "effect/Fiber"
 import type { Envelope } from "../../Envelope.ts"
 import type { Delivery, Settlement, Subscription } from "../../JobLog.ts"
 import * as Check from "../Check.ts"
-import { after, type Case, define, type Kit } from "./kit.ts"
+import { after, type Case, define, defineHeld, type Kit } from "./kit.ts"
 
 const isOneOf = (delivery: Delivery, expected: Envelope, what: string): void =>
   Check.equal(delivery.envelope.id, expected.id, what)
@@ -24,7 +24,7 @@ const withFollowers = (kit: Kit, subscription: Subscription) =>
   })
 
 export const cases: ReadonlyArray<Case> = [
-  define(
+  defineHeld(
     "jobs of a key are handed out one at a time, in the order in which they were sent",
     (kit) =>
       Effect.gen(function*() {
@@ -43,7 +43,7 @@ export const cases: ReadonlyArray<Case> = [
       })
   ),
 
-  define(
+  defineHeld(
     "a delivery follows only what its own subscription held just before, if it says so",
     (kit) =>
       Effect.gen(function*() {
@@ -78,7 +78,7 @@ export const cases: ReadonlyArray<Case> = [
       })
   ),
 
-  define("a busy key holds up only itself", (kit) =>
+  defineHeld("a busy key holds up only itself", (kit) =>
     Effect.gen(function*() {
       const subscription = yield* kit.subscribe()
       yield* withFollowers(kit, subscription)
@@ -97,7 +97,7 @@ export const cases: ReadonlyArray<Case> = [
       yield* kit.nothing(subscription, "the head of the key still runs", 100)
     })),
 
-  define("the same key in two queues is two keys", (kit) =>
+  defineHeld("the same key in two queues is two keys", (kit) =>
     Effect.gen(function*() {
       const subscription = yield* kit.subscribe()
       const { envelopes } = yield* withFollowers(kit, subscription)
@@ -110,7 +110,7 @@ export const cases: ReadonlyArray<Case> = [
       )
     })),
 
-  define("Forward keeps the turn of its key, at once and after a delay", (kit) =>
+  defineHeld("Forward keeps the turn of its key, at once and after a delay", (kit) =>
     Effect.gen(function*() {
       const subscription = yield* kit.subscribe()
       const { envelopes, head } = yield* withFollowers(kit, subscription)
@@ -139,7 +139,7 @@ export const cases: ReadonlyArray<Case> = [
       isOneOf(yield* kit.take(next), envelopes[1], "the job after the head")
     })),
 
-  define("a key goes on after Ack, Bury, Drop and withdrawal of its head", (kit) =>
+  defineHeld("a key goes on after Ack, Bury, Drop and withdrawal of its head", (kit) =>
     Effect.gen(function*() {
       const subscription = yield* kit.subscribe()
       const ends: ReadonlyArray<readonly [string, (delivery: Delivery) => Settlement | undefined]> = [
@@ -162,7 +162,7 @@ export const cases: ReadonlyArray<Case> = [
       }
     })),
 
-  define(
+  defineHeld(
     "a withdrawn follower is never handed out, and one that was not handed out yet neither",
     (kit) =>
       Effect.gen(function*() {
@@ -183,7 +183,7 @@ export const cases: ReadonlyArray<Case> = [
       })
   ),
 
-  define("withdrawing a head that waits for its retry lets the key go on", (kit) =>
+  defineHeld("withdrawing a head that waits for its retry lets the key go on", (kit) =>
     Effect.gen(function*() {
       const subscription = yield* kit.subscribe()
       const { envelopes, head } = yield* withFollowers(kit, subscription)
@@ -192,7 +192,7 @@ export const cases: ReadonlyArray<Case> = [
       isOneOf(yield* kit.take(subscription), envelopes[1], "the job after the withdrawn head")
     })),
 
-  define("a settlement of a withdrawn head does not let the key go on twice", (kit) =>
+  defineHeld("a settlement of a withdrawn head does not let the key go on twice", (kit) =>
     Effect.gen(function*() {
       const subscription = yield* kit.subscribe()
       const { envelopes, head } = yield* withFollowers(kit, subscription)
@@ -204,7 +204,7 @@ export const cases: ReadonlyArray<Case> = [
       isOneOf(yield* kit.take(subscription), envelopes[2], "the third job of the key")
     })),
 
-  define("a delayed job joins its key when it is due", (kit) =>
+  defineHeld("a delayed job joins its key when it is due", (kit) =>
     Effect.gen(function*() {
       const key = kit.name("key")
       const subscription = yield* kit.subscribe({ lease: 30_000 })
@@ -225,7 +225,7 @@ export const cases: ReadonlyArray<Case> = [
       isOneOf(yield* kit.take(subscription), late, "the job that was sent after the delayed one became due")
     })),
 
-  define("jobs of a key keep their order across priorities", (kit) =>
+  defineHeld("jobs of a key keep their order across priorities", (kit) =>
     Effect.gen(function*() {
       const key = kit.name("key")
       const envelopes = ["low", "high", "low", "high"].map((priority) => kit.envelope({ key, priority }))
@@ -247,7 +247,7 @@ export const cases: ReadonlyArray<Case> = [
       else Check.sameMembers(order, accepted.map(({ id }) => id), "jobs of the key")
     })),
 
-  define("many keys keep their order under many consumers", (kit) =>
+  defineHeld("many keys keep their order under many consumers", (kit) =>
     Effect.gen(function*() {
       const keys = Array.from({ length: 30 }, () => kit.name("key"))
       const perKey = 6

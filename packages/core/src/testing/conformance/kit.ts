@@ -44,21 +44,29 @@ export interface Case {
   readonly run: Effect.Effect<void, unknown, Transport | Scope>
 }
 
-export const define = <E>(
-  name: string,
-  body: (kit: Kit) => Effect.Effect<void, E, Scope>
-): Case => ({
+type Body<E> = (kit: Kit) => Effect.Effect<void, E, Scope>
+
+const defineWith = (ownLease: number) => <E>(name: string, body: Body<E>): Case => ({
   name,
   run: Effect.gen(function*() {
     const transport = yield* Transport
     const time = yield* TimePassing
     const number = yield* Random.nextIntBetween(0, Number.MAX_SAFE_INTEGER)
-    yield* body(new Kit(transport, time, `conformance-${number.toString(36)}`))
+    yield* body(new Kit(transport, time, `conformance-${number.toString(36)}`, ownLease))
   })
 })
 
-/** The lease of every consumer unless a case says otherwise, ms: the shortest one allowed. */
+/** The lease of a consumer in a case about leases, unless it says otherwise, ms: the shortest one allowed. */
 export const lease = 1000
+
+/** Longer than a machine stands still on which the clock is real. */
+const longLease = 30_000
+
+/** A case about leases that run out. */
+export const define = defineWith(lease)
+
+/** A case in which no lease runs out. */
+export const defineHeld = defineWith(longLease)
 
 /** How much later than the end of a lease a job may be handed out again, ms. */
 export const reclaimTolerance = 1000
@@ -82,12 +90,14 @@ export class Kit {
   readonly transport: Transport["Service"]
   readonly time: TimePassing
   readonly queue: string
+  private readonly ownLease: number
   private count = 0
 
-  constructor(transport: Transport["Service"], time: TimePassing, queue: string) {
+  constructor(transport: Transport["Service"], time: TimePassing, queue: string, ownLease = lease) {
     this.transport = transport
     this.time = time
     this.queue = queue
+    this.ownLease = ownLease
   }
 
   get log() {
@@ -186,7 +196,7 @@ export class Kit {
       queue: this.queue,
       priorities: ["default"],
       consumer: this.name("worker"),
-      lease,
+      lease: this.ownLease,
       ...options
     })
   }

@@ -8,7 +8,7 @@ import * as Fiber from "effect/Fiber"
 import * as Scope from "effect/Scope"
 import type { Delivery } from "../../JobLog.ts"
 import * as Check from "../Check.ts"
-import { after, type Case, define, lease, reclaimTolerance } from "./kit.ts"
+import { after, type Case, define, defineHeld, lease, reclaimTolerance } from "./kit.ts"
 
 /** Whatever a broker might take for a part of its own language. */
 export const weirdTexts = [
@@ -31,7 +31,7 @@ const ids = (deliveries: ReadonlyArray<Delivery>): ReadonlyArray<string> =>
   deliveries.map(({ envelope }) => envelope.id)
 
 export const cases: ReadonlyArray<Case> = [
-  define("a job arrives exactly as it was sent", (kit) =>
+  defineHeld("a job arrives exactly as it was sent", (kit) =>
     Effect.gen(function*() {
       const envelope = kit.envelope({
         task: "Some/Task",
@@ -56,7 +56,7 @@ export const cases: ReadonlyArray<Case> = [
       Check.equal(delivery.deliveries, 1, "deliveries of a first hand-out")
     })),
 
-  define("a body of 0 bytes and one of 1 MiB arrive byte for byte", (kit) =>
+  defineHeld("a body of 0 bytes and one of 1 MiB arrive byte for byte", (kit) =>
     Effect.gen(function*() {
       const limit = kit.transport.capabilities.maxMessageBytes
       const size = Math.min(1024 * 1024, limit === undefined ? Infinity : limit - 16 * 1024)
@@ -70,7 +70,7 @@ export const cases: ReadonlyArray<Case> = [
       }
     })),
 
-  define("an envelope above the declared limit is refused alone", (kit) =>
+  defineHeld("an envelope above the declared limit is refused alone", (kit) =>
     Effect.gen(function*() {
       const limit = kit.transport.capabilities.maxMessageBytes
       if (limit === undefined) return
@@ -82,7 +82,7 @@ export const cases: ReadonlyArray<Case> = [
       Check.equal(delivery.envelope.id, good.id, "the job that was handed out")
     })),
 
-  define("ids, keys, queues and headers may hold any characters", (kit) =>
+  defineHeld("ids, keys, queues and headers may hold any characters", (kit) =>
     Effect.gen(function*() {
       for (const weird of weirdTexts) {
         const envelope = kit.envelope({
@@ -107,7 +107,7 @@ export const cases: ReadonlyArray<Case> = [
       }
     })),
 
-  define("names that differ only in a delimiter do not meet", (kit) =>
+  defineHeld("names that differ only in a delimiter do not meet", (kit) =>
     Effect.gen(function*() {
       const queue = kit.name("queue")
       const envelopes = ["a.b", "a:b", "a|b", "a b", "A.B", "a", "a.", "a.*", "a.>"].map((id) =>
@@ -122,7 +122,7 @@ export const cases: ReadonlyArray<Case> = [
       yield* kit.nothing(yield* kit.subscribe({ queue: `${queue}:x` }), "the job is of another queue")
     })),
 
-  define(
+  defineHeld(
     "a batch is answered in its order, duplicates in it and other queues included",
     (kit) =>
       Effect.gen(function*() {
@@ -139,7 +139,7 @@ export const cases: ReadonlyArray<Case> = [
       })
   ),
 
-  define("an id is taken while its job is scheduled, queued, running or recorded", (kit) =>
+  defineHeld("an id is taken while its job is scheduled, queued, running or recorded", (kit) =>
     Effect.gen(function*() {
       const again = (envelope: { readonly id: string }, where: string) =>
         Effect.map(
@@ -161,7 +161,7 @@ export const cases: ReadonlyArray<Case> = [
       yield* kit.nothing(subscription, "a duplicate is not queued")
     })),
 
-  define("an id is free again when its record has expired", (kit) =>
+  defineHeld("an id is free again when its record has expired", (kit) =>
     Effect.gen(function*() {
       const envelope = kit.envelope()
       yield* kit.send(envelope)
@@ -182,7 +182,7 @@ export const cases: ReadonlyArray<Case> = [
       Check.equal((yield* kit.take(subscription)).envelope, envelope, "the second job of the id")
     })),
 
-  define("of many senders of one id exactly one is answered sent", (kit) =>
+  defineHeld("of many senders of one id exactly one is answered sent", (kit) =>
     Effect.gen(function*() {
       const envelope = kit.envelope()
       const answers = yield* Effect.all(
@@ -195,22 +195,25 @@ export const cases: ReadonlyArray<Case> = [
       yield* kit.nothing(subscription, "there is one job")
     })),
 
-  define("the higher priority is handed out first, and an unlisted one not at all", (kit) =>
-    Effect.gen(function*() {
-      const many = (priority: string) => Array.from({ length: 5 }, () => kit.envelope({ priority }))
-      const [low, middle, high] = [many("low"), many("middle"), many("high")]
-      yield* kit.send(kit.envelope({ priority: "other", id: "other" }), ...low, ...high, ...middle)
-      const subscription = yield* kit.subscribe({ priorities: ["low", "middle", "high"] })
-      const deliveries = yield* kit.collect(subscription, 15, 4)
-      Check.sameMembers(ids(deliveries.slice(0, 5)), high.map(({ id }) => id), "the first five")
-      Check.sameMembers(ids(deliveries.slice(5, 10)), middle.map(({ id }) => id), "the second five")
-      Check.sameMembers(ids(deliveries.slice(10)), low.map(({ id }) => id), "the last five")
-      yield* kit.nothing(subscription, "nobody asked for priority other")
-      const other = yield* kit.take(yield* kit.subscribe({ priorities: ["other"] }))
-      Check.equal(other.envelope.id, "other", "the job of priority other")
-    })),
+  defineHeld(
+    "the higher priority is handed out first, and an unlisted one not at all",
+    (kit) =>
+      Effect.gen(function*() {
+        const many = (priority: string) => Array.from({ length: 5 }, () => kit.envelope({ priority }))
+        const [low, middle, high] = [many("low"), many("middle"), many("high")]
+        yield* kit.send(kit.envelope({ priority: "other", id: "other" }), ...low, ...high, ...middle)
+        const subscription = yield* kit.subscribe({ priorities: ["low", "middle", "high"] })
+        const deliveries = yield* kit.collect(subscription, 15, 4)
+        Check.sameMembers(ids(deliveries.slice(0, 5)), high.map(({ id }) => id), "the first five")
+        Check.sameMembers(ids(deliveries.slice(5, 10)), middle.map(({ id }) => id), "the second five")
+        Check.sameMembers(ids(deliveries.slice(10)), low.map(({ id }) => id), "the last five")
+        yield* kit.nothing(subscription, "nobody asked for priority other")
+        const other = yield* kit.take(yield* kit.subscribe({ priorities: ["other"] }))
+        Check.equal(other.envelope.id, "other", "the job of priority other")
+      })
+  ),
 
-  define("a pull waits for a job and takes at most as many as it asked for", (kit) =>
+  defineHeld("a pull waits for a job and takes at most as many as it asked for", (kit) =>
     Effect.gen(function*() {
       const subscription = yield* kit.subscribe()
       const waiting = yield* Effect.forkChild(subscription.pull(3), { startImmediately: true })
@@ -280,7 +283,7 @@ export const cases: ReadonlyArray<Case> = [
       Check.sameMembers(ids([delivery, yield* kit.take(staying)]), ids(taken), "jobs that the closed subscription held")
     })),
 
-  define("a job goes to one of many consumers", (kit) =>
+  defineHeld("a job goes to one of many consumers", (kit) =>
     Effect.gen(function*() {
       const subscriptions = yield* Effect.all(Array.from({ length: 20 }, () => kit.subscribe({ lease: 30_000 })))
       const received: Array<string> = []
@@ -305,7 +308,7 @@ export const cases: ReadonlyArray<Case> = [
       yield* Fiber.interruptAll(pulls)
     })),
 
-  define(
+  defineHeld(
     "a job after a delay is handed out when it is due, never early, without any traffic",
     (kit) =>
       Effect.gen(function*() {
@@ -323,7 +326,7 @@ export const cases: ReadonlyArray<Case> = [
       })
   ),
 
-  define(
+  defineHeld(
     "a job at a time is handed out when it is due, never early; a past time means now",
     (kit) =>
       Effect.gen(function*() {
@@ -343,25 +346,28 @@ export const cases: ReadonlyArray<Case> = [
       })
   ),
 
-  define("jobs come in the order of their due times, and many of one time all come", (kit) =>
-    Effect.gen(function*() {
-      const subscription = yield* kit.subscribe()
-      const now = yield* kit.now()
-      const at = (milliseconds: number) => ({ _tag: "At" as const, at: Math.ceil(now) + milliseconds })
-      const last = kit.envelope({ due: at(1200) })
-      const crowd = Array.from({ length: 200 }, () => kit.envelope({ due: at(700) }))
-      const first = kit.envelope({ due: at(400) })
-      yield* kit.send(last, ...crowd, first)
-      const times = { notBefore: at(400).at, notAfter: at(400).at }
-      const { delivery } = yield* kit.arrival(subscription, "the first job", times)
-      Check.equal(delivery.envelope.id, first.id, "the job that was due first")
-      const crowdTimes = { notBefore: at(700).at, notAfter: at(700).at }
-      const next = yield* kit.arrival(subscription, "the crowd", crowdTimes)
-      yield* subscription.settle([kit.ack(delivery), kit.ack(next.delivery)])
-      const others = yield* kit.collect(subscription, 199)
-      Check.sameMembers(ids([next.delivery, ...others]), crowd.map(({ id }) => id), "jobs due in the same ms")
-      yield* subscription.settle([kit.ack(others[0]!), ...others.slice(1).map((one) => kit.ack(one))])
-      const end = yield* kit.arrival(subscription, "the last job", { notBefore: at(1200).at, notAfter: at(1200).at })
-      Check.equal(end.delivery.envelope.id, last.id, "the job that was due last")
-    }))
+  defineHeld(
+    "jobs come in the order of their due times, and many of one time all come",
+    (kit) =>
+      Effect.gen(function*() {
+        const subscription = yield* kit.subscribe()
+        const now = yield* kit.now()
+        const at = (milliseconds: number) => ({ _tag: "At" as const, at: Math.ceil(now) + milliseconds })
+        const last = kit.envelope({ due: at(1200) })
+        const crowd = Array.from({ length: 200 }, () => kit.envelope({ due: at(700) }))
+        const first = kit.envelope({ due: at(400) })
+        yield* kit.send(last, ...crowd, first)
+        const times = { notBefore: at(400).at, notAfter: at(400).at }
+        const { delivery } = yield* kit.arrival(subscription, "the first job", times)
+        Check.equal(delivery.envelope.id, first.id, "the job that was due first")
+        const crowdTimes = { notBefore: at(700).at, notAfter: at(700).at }
+        const next = yield* kit.arrival(subscription, "the crowd", crowdTimes)
+        yield* subscription.settle([kit.ack(delivery), kit.ack(next.delivery)])
+        const others = yield* kit.collect(subscription, 199)
+        Check.sameMembers(ids([next.delivery, ...others]), crowd.map(({ id }) => id), "jobs due in the same ms")
+        yield* subscription.settle([kit.ack(others[0]!), ...others.slice(1).map((one) => kit.ack(one))])
+        const end = yield* kit.arrival(subscription, "the last job", { notBefore: at(1200).at, notAfter: at(1200).at })
+        Check.equal(end.delivery.envelope.id, last.id, "the job that was due last")
+      })
+  )
 ]

@@ -8,7 +8,7 @@ import * as Fiber from "effect/Fiber"
 import type { Due, Envelope } from "../../Envelope.ts"
 import type { Delivery, Revised, Revision } from "../../JobLog.ts"
 import * as Check from "../Check.ts"
-import { after, type Case, define, type Kit, lease } from "./kit.ts"
+import { after, type Case, define, defineHeld, type Kit, lease } from "./kit.ts"
 
 /** A long time, ms: nothing that waits for so long is handed out in a case. */
 const long = 600_000
@@ -53,7 +53,7 @@ const watch = (kit: Kit) =>
   })
 
 export const cases: ReadonlyArray<Case> = [
-  define("a scheduled job comes at its new time, earlier or later, as it was", (kit) =>
+  defineHeld("a scheduled job comes at its new time, earlier or later, as it was", (kit) =>
     Effect.gen(function*() {
       const subscription = yield* kit.subscribe()
       yield* waiting(kit, { due: after(long / 2) })
@@ -80,7 +80,7 @@ export const cases: ReadonlyArray<Case> = [
       yield* kit.nothing(subscription, "it came once", 1_000)
     })),
 
-  define("a job that is due now by its revision is handed out at once", (kit) =>
+  defineHeld("a job that is due now by its revision is handed out at once", (kit) =>
     Effect.gen(function*() {
       const subscription = yield* kit.subscribe()
       for (const due of [undefined, { _tag: "At", at: 0 }, after(0)] as const) {
@@ -93,7 +93,7 @@ export const cases: ReadonlyArray<Case> = [
       }
     })),
 
-  define("a job can be rescheduled many times, and is one job all along", (kit) =>
+  defineHeld("a job can be rescheduled many times, and is one job all along", (kit) =>
     Effect.gen(function*() {
       const subscription = yield* kit.subscribe()
       let envelope = yield* waiting(kit)
@@ -113,7 +113,7 @@ export const cases: ReadonlyArray<Case> = [
       yield* kit.nothing(subscription, "it came once", 1_000)
     })),
 
-  define("only jobs that wait for their time are changed", (kit) =>
+  defineHeld("only jobs that wait for their time are changed", (kit) =>
     Effect.gen(function*() {
       const subscription = yield* kit.subscribe()
       const [over, dead, running] = [kit.envelope(), kit.envelope(), kit.envelope()]
@@ -147,7 +147,7 @@ export const cases: ReadonlyArray<Case> = [
       Check.equal((yield* kit.take(subscription)).envelope.id, follower.id, "what comes after the head")
     })),
 
-  define("a job in another queue than the one that is named is refused", (kit) =>
+  defineHeld("a job in another queue than the one that is named is refused", (kit) =>
     Effect.gen(function*() {
       const envelope = yield* waiting(kit)
       for (const revision of [to(envelope, undefined), back(kit, envelope)]) {
@@ -157,7 +157,7 @@ export const cases: ReadonlyArray<Case> = [
       Check.equal(yield* kit.place(envelope), "scheduled", "its place")
     })),
 
-  define(
+  defineHeld(
     "a repeat answers the same and adds nothing, another revision of the same is superseded",
     (kit) =>
       Effect.gen(function*() {
@@ -185,7 +185,7 @@ export const cases: ReadonlyArray<Case> = [
       })
   ),
 
-  define("of many that reschedule one revision, one does", (kit) =>
+  defineHeld("of many that reschedule one revision, one does", (kit) =>
     Effect.gen(function*() {
       const seen = yield* watch(kit)
       const envelope = yield* waiting(kit)
@@ -205,7 +205,7 @@ export const cases: ReadonlyArray<Case> = [
       Check.equal(seen.length, 1, "how often it came")
     })),
 
-  define(
+  defineHeld(
     "rescheduling that races with the due time and with a pull moves the job, or says that it did not",
     (kit) =>
       Effect.gen(function*() {
@@ -243,7 +243,7 @@ export const cases: ReadonlyArray<Case> = [
       })
   ),
 
-  define("taking back races with the due time: what was taken back never comes", (kit) =>
+  defineHeld("taking back races with the due time: what was taken back never comes", (kit) =>
     Effect.gen(function*() {
       const seen = yield* watch(kit)
       const key = kit.name("key")
@@ -268,7 +268,7 @@ export const cases: ReadonlyArray<Case> = [
       }
     })),
 
-  define("rescheduling that races with a cancel does not bring the job back", (kit) =>
+  defineHeld("rescheduling that races with a cancel does not bring the job back", (kit) =>
     Effect.gen(function*() {
       const seen = yield* watch(kit)
       for (let round = 0; round < 20; round++) {
@@ -287,7 +287,7 @@ export const cases: ReadonlyArray<Case> = [
       }
     })),
 
-  define(
+  defineHeld(
     "jobs of a key come in the order in which they became due by their revisions",
     (kit) =>
       Effect.gen(function*() {
@@ -308,7 +308,7 @@ export const cases: ReadonlyArray<Case> = [
       })
   ),
 
-  define(
+  defineHeld(
     "a head that waits for its retry keeps the turn of its key, whenever it is due",
     (kit) =>
       Effect.gen(function*() {
@@ -336,21 +336,24 @@ export const cases: ReadonlyArray<Case> = [
       })
   ),
 
-  define("a head that is taken back while it waits for its retry lets its key go on", (kit) =>
-    Effect.gen(function*() {
-      const subscription = yield* kit.subscribe()
-      const key = kit.name("key")
-      const [head, follower] = [kit.envelope({ key }), kit.envelope({ key })]
-      yield* kit.send(head, follower)
-      yield* kit.settle(
-        subscription,
-        kit.forward(yield* kit.take(subscription), { attempt: 2, due: after(long) })
-      )
-      const waits = Check.present(yield* kit.locate(head), "the head").envelope
-      yield* revise(kit, [back(kit, waits)], ["done"])
-      Check.equal((yield* kit.take(subscription)).envelope.id, follower.id, "who comes")
-      Check.equal(yield* kit.storedRecord(head), kit.cancelled(waits), "the record")
-    })),
+  defineHeld(
+    "a head that is taken back while it waits for its retry lets its key go on",
+    (kit) =>
+      Effect.gen(function*() {
+        const subscription = yield* kit.subscribe()
+        const key = kit.name("key")
+        const [head, follower] = [kit.envelope({ key }), kit.envelope({ key })]
+        yield* kit.send(head, follower)
+        yield* kit.settle(
+          subscription,
+          kit.forward(yield* kit.take(subscription), { attempt: 2, due: after(long) })
+        )
+        const waits = Check.present(yield* kit.locate(head), "the head").envelope
+        yield* revise(kit, [back(kit, waits)], ["done"])
+        Check.equal((yield* kit.take(subscription)).envelope.id, follower.id, "who comes")
+        Check.equal(yield* kit.storedRecord(head), kit.cancelled(waits), "the record")
+      })
+  ),
 
   define("a rescheduled job that is lost with its worker comes again", (kit) =>
     Effect.gen(function*() {
@@ -368,7 +371,7 @@ export const cases: ReadonlyArray<Case> = [
       yield* kit.nothing(two, "both are over", lease)
     })),
 
-  define("what a revision must not be taken for: texts that look like one", (kit) =>
+  defineHeld("what a revision must not be taken for: texts that look like one", (kit) =>
     Effect.gen(function*() {
       const text = `","n":7,"p":"{\\"n\\":7}`
       const subscription = yield* kit.subscribe()

@@ -5,7 +5,7 @@
 import * as Effect from "effect/Effect"
 import type { Delivery, Settlement, Subscription } from "../../JobLog.ts"
 import * as Check from "../Check.ts"
-import { after, bytes, type Case, define, type Kit } from "./kit.ts"
+import { after, bytes, type Case, define, defineHeld, type Kit } from "./kit.ts"
 
 /** A hand-out whose lease ran out, and the one of the same job that came after it. */
 const losesLease = (kit: Kit, stale: Subscription, fresh: Subscription) =>
@@ -49,7 +49,7 @@ export const cases: ReadonlyArray<Case> = [
       yield* kit.nothing(subscription, "the job is over", 2500)
     })),
 
-  define("Drop removes the job and leaves no record", (kit) =>
+  defineHeld("Drop removes the job and leaves no record", (kit) =>
     Effect.gen(function*() {
       const envelope = kit.envelope()
       yield* kit.send(envelope)
@@ -61,7 +61,7 @@ export const cases: ReadonlyArray<Case> = [
       Check.equal((yield* kit.take(subscription)).deliveries, 1, "deliveries of a new job with the id")
     })),
 
-  define("Forward replaces the job by its successor, as it was written", (kit) =>
+  defineHeld("Forward replaces the job by its successor, as it was written", (kit) =>
     Effect.gen(function*() {
       const envelope = kit.envelope({ deliveries: 2 })
       yield* kit.send(envelope)
@@ -85,7 +85,7 @@ export const cases: ReadonlyArray<Case> = [
       yield* kit.nothing(subscription, "only the successor is left")
     })),
 
-  define("a delayed successor is never early and is scheduled until then", (kit) =>
+  defineHeld("a delayed successor is never early and is scheduled until then", (kit) =>
     Effect.gen(function*() {
       const envelope = kit.envelope()
       yield* kit.send(envelope)
@@ -100,7 +100,7 @@ export const cases: ReadonlyArray<Case> = [
       Check.equal(arrival.delivery.deliveries, 1, "deliveries of the retry")
     })),
 
-  define("Bury creates the record and keeps the envelope as a dead letter", (kit) =>
+  defineHeld("Bury creates the record and keeps the envelope as a dead letter", (kit) =>
     Effect.gen(function*() {
       const envelope = kit.envelope({ headers: { a: "b" }, body: bytes("payload") })
       yield* kit.send(envelope)
@@ -116,7 +116,7 @@ export const cases: ReadonlyArray<Case> = [
       yield* kit.nothing(subscription, "the job is dead")
     })),
 
-  define("a repeated settlement gets the first answer and has no second effect", (kit) =>
+  defineHeld("a repeated settlement gets the first answer and has no second effect", (kit) =>
     Effect.gen(function*() {
       const subscription = yield* kit.subscribe()
       for (const [tag, make] of settlementsOf(kit)) {
@@ -132,7 +132,7 @@ export const cases: ReadonlyArray<Case> = [
       Check.equal((yield* kit.log.stats(kit.queue)).scheduled, 1, "successors of a repeated Forward")
     })),
 
-  define("a repeated Forward does not bring back a job that has gone on", (kit) =>
+  defineHeld("a repeated Forward does not bring back a job that has gone on", (kit) =>
     Effect.gen(function*() {
       const envelope = kit.envelope()
       yield* kit.send(envelope)
@@ -149,7 +149,7 @@ export const cases: ReadonlyArray<Case> = [
       Check.equal(yield* kit.place(envelope), "nowhere", "the place of the job")
     })),
 
-  define("a batch settles each delivery in its own way", (kit) =>
+  defineHeld("a batch settles each delivery in its own way", (kit) =>
     Effect.gen(function*() {
       const subscription = yield* kit.subscribe()
       yield* kit.send(kit.envelope(), kit.envelope(), kit.envelope(), kit.envelope(), kit.envelope())
@@ -185,7 +185,7 @@ export const cases: ReadonlyArray<Case> = [
       yield* kit.nothing(subscription, "all jobs are cancelled", 2500)
     })),
 
-  define(
+  defineHeld(
     "a settlement racing with a withdrawal leaves one record, and both answers agree with it",
     (kit) =>
       Effect.gen(function*() {

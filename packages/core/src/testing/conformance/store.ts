@@ -8,7 +8,7 @@ import * as JobRecord from "../../JobRecord.ts"
 import { type Collection, records, RevisionConflict } from "../../Store.ts"
 import { TransportError } from "../../TransportError.ts"
 import * as Check from "../Check.ts"
-import { bytes, type Case, define, type Kit } from "./kit.ts"
+import { bytes, type Case, defineHeld, type Kit } from "./kit.ts"
 import { weirdTexts } from "./log.ts"
 
 const globally = (kit: Kit): Collection => ({ name: kit.name("collection"), queue: undefined, listable: false })
@@ -41,7 +41,7 @@ const declines = <A>(
   })
 
 export const cases: ReadonlyArray<Case> = [
-  define("a row reads as it was written, and an absent one as absent", (kit) =>
+  defineHeld("a row reads as it was written, and an absent one as absent", (kit) =>
     Effect.gen(function*() {
       const { store } = kit.transport
       const collection = globally(kit)
@@ -63,7 +63,7 @@ export const cases: ReadonlyArray<Case> = [
       Check.equal(yield* store.get(collection, []), [], "rows of no keys")
     })),
 
-  define("collections do not share keys, whatever characters names are made of", (kit) =>
+  defineHeld("collections do not share keys, whatever characters names are made of", (kit) =>
     Effect.gen(function*() {
       const { store } = kit.transport
       const name = kit.name("collection")
@@ -87,7 +87,7 @@ export const cases: ReadonlyArray<Case> = [
       }
     })),
 
-  define("a conditional write succeeds on the revision it names and on no other", (kit) =>
+  defineHeld("a conditional write succeeds on the revision it names and on no other", (kit) =>
     Effect.gen(function*() {
       const { store } = kit.transport
       const collection: Collection = { name: "conditional", queue: kit.queue, listable: false }
@@ -107,7 +107,7 @@ export const cases: ReadonlyArray<Case> = [
       yield* loses(store.remove(collection, "a", { ifRevision: second }), "a removal of a revision that is gone")
     })),
 
-  define("of many conditional writers exactly one wins each round", (kit) =>
+  defineHeld("of many conditional writers exactly one wins each round", (kit) =>
     Effect.gen(function*() {
       const { store } = kit.transport
       const collection = globally(kit)
@@ -133,7 +133,7 @@ export const cases: ReadonlyArray<Case> = [
       }
     })),
 
-  define("a revision grows also after removal and expiry", (kit) =>
+  defineHeld("a revision grows also after removal and expiry", (kit) =>
     Effect.gen(function*() {
       const { store } = kit.transport
       const collection = globally(kit)
@@ -149,7 +149,7 @@ export const cases: ReadonlyArray<Case> = [
       Check.isTrue(third > second, `revision ${third} after expiry must be greater than ${second}`)
     })),
 
-  define("a row lives for its time at least, and a later write decides anew", (kit) =>
+  defineHeld("a row lives for its time at least, and a later write decides anew", (kit) =>
     Effect.gen(function*() {
       const { store } = kit.transport
       const collection = globally(kit)
@@ -172,7 +172,7 @@ export const cases: ReadonlyArray<Case> = [
       Check.equal(rows.map(({ _tag }) => _tag), ["None", "Some", "Some"], "rows after the first time to live")
     })),
 
-  define("a listable collection is paged through; another one declines", (kit) =>
+  defineHeld("a listable collection is paged through; another one declines", (kit) =>
     Effect.gen(function*() {
       const { store } = kit.transport
       const collection: Collection = { name: kit.name("collection"), queue: undefined, listable: true }
@@ -207,7 +207,7 @@ export const cases: ReadonlyArray<Case> = [
       )
     })),
 
-  define("the records of a queue are rows that only the log writes", (kit) =>
+  defineHeld("the records of a queue are rows that only the log writes", (kit) =>
     Effect.gen(function*() {
       const { store } = kit.transport
       const collection = records(kit.queue)
@@ -227,7 +227,7 @@ export const cases: ReadonlyArray<Case> = [
       Check.equal(yield* read(kit, records(kit.name("unused")), one.id), undefined, "a record of another queue")
     })),
 
-  define("a record loses its value first and its state later", (kit) =>
+  defineHeld("a record loses its value first and its state later", (kit) =>
     Effect.gen(function*() {
       const envelope = kit.envelope()
       yield* kit.send(envelope)

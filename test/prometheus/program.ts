@@ -1,6 +1,6 @@
 /**
- * A worker process that does a bit of everything: `node program.ts <port> <transport> [url]`. Starts its jobs when its parent
- * says so; by then it was scraped.
+ * A worker process that does a bit of everything: `node program.ts <port> <transport> [url]`. Starts each part of its jobs
+ * when its parent says so; by then it was scraped.
  */
 import { NodeHttpServer } from "@effect/platform-node"
 import * as Client from "@troupe/core/Client"
@@ -90,7 +90,26 @@ const round = Effect.gen(function*() {
   yield* Effect.flatMap(Later.enqueue(undefined, { delay: "1 hour" }), (job) => job.cancel)
 })
 
+let words = 0
+let onWord = () => {}
+process.on("message", () => {
+  words++
+  onWord()
+})
+
+/** A word of the parent, which waits for what comes of it. It may have been said already. */
+const told = Effect.callback<void>((resume) => {
+  onWord = () => {
+    if (words === 0) return
+    words--
+    onWord = () => {}
+    resume(Effect.void)
+  }
+  onWord()
+})
+
 const script = Effect.gen(function*() {
+  yield* told
   yield* JobQueue.pause("parked")
   const { report } = yield* Health
   const isPaused = ({ workers }: Report) => workers.some(({ queues }) => queues.some(({ state }) => state === "paused"))
@@ -99,16 +118,12 @@ const script = Effect.gen(function*() {
   yield* Later.enqueue(undefined, { delay: "1 second" })
   yield* Later.enqueue(undefined, { delay: "1 hour" })
   yield* round
-  yield* Effect.sleep("3 seconds")
+  yield* told
   yield* round
-  yield* Effect.sleep("1 second")
   // after the others: nothing else loses its lease
+  yield* told
   yield* Effect.flatMap(Block.enqueue(), (job) => job.await)
   yield* Hold.enqueue()
-})
-
-const told = Effect.callback<void>((resume) => {
-  process.once("message", () => resume(Effect.void))
 })
 
 const Keys = Layer.unwrap(
@@ -116,7 +131,7 @@ const Keys = Layer.unwrap(
 )
 
 const ProgramLive = Layer.effectDiscard(
-  Effect.forkScoped(Effect.tapCause(Effect.andThen(told, script), Effect.logError))
+  Effect.forkScoped(Effect.tapCause(script, Effect.logError))
 ).pipe(
   Layer.provideMerge(Worker.layer({ tasks, idleTimeout: "1 second", gracePeriod: 0 })),
   Layer.provideMerge(CronJob.layer("every second", { every: "1 second", task: Tick })),

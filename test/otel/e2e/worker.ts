@@ -35,7 +35,7 @@ const HandlersLive = Layer.mergeAll(
   Tick.toLayer(() => Effect.void)
 )
 
-const WorkerLive = Worker.layer({ tasks, concurrency: 8, idleTimeout: "1 second", gracePeriod: "5 seconds" }).pipe(
+const WorkerLive = Worker.layer({ tasks, concurrency: 8, idleTimeout: "3 seconds", gracePeriod: "5 seconds" }).pipe(
   Layer.provide(HandlersLive)
 )
 

@@ -7,7 +7,6 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type { Scope } from "effect/Scope"
 import { afterAll, beforeAll, describe, expect, test } from "vitest"
-import { forgiving, timeout } from "../../packages/core/src/testing/conformance/standstill.ts"
 import * as JetStream from "../../packages/transport-nats/src/internal/jetstream.ts"
 import * as Link from "../../packages/transport-nats/src/internal/link.ts"
 import { Outbox } from "../../packages/transport-nats/src/internal/outbox.ts"
@@ -32,11 +31,12 @@ interface Rig {
 type Body = (rig: Rig) => Effect.Effect<void, TransportError, Scope>
 
 let server: NatsServer
-let count = 0
 beforeAll(async () => {
   server = await startNats()
 })
 afterAll(() => server.stop())
+
+let count = 0
 
 const connected = Effect.acquireRelease(
   Effect.promise(() => connect({ servers: server.url, maxReconnectAttempts: -1, reconnectTimeWait: 50 })),
@@ -44,7 +44,7 @@ const connected = Effect.acquireRelease(
 )
 
 const onServer = (body: Body) =>
-  Effect.scoped(Effect.gen(function*() {
+  Effect.runPromise(Effect.scoped(Effect.gen(function*() {
     const connection = yield* connected
     const link = yield* Link.make({ connection, inboxPrefix: undefined, patience: 10_000 })
     const streams = JetStream.make(link, { replicas: 1, bindOnly: false })
@@ -54,7 +54,7 @@ const onServer = (body: Body) =>
       await server.restart()
     })
     yield* body({ streams, name: `case${++count}`, crash })
-  }))
+  })))
 
 const onModel = (body: Body) =>
   playAtPort(({ server, wire }) =>
@@ -70,13 +70,11 @@ const onModel = (body: Body) =>
 
 const both = (name: string, body: Body) => {
   test(`model: ${name}`, () => onModel(body))
-  // less than the shortest time between what a case does and what comes too late for it
-  test(`server: ${name}`, () => Effect.runPromise(forgiving(name, 200, onServer(body))), timeout(30_000))
+  test(`server: ${name}`, () => onServer(body), 30_000)
 }
 
 const bytes = (text: string) => new TextEncoder().encode(text)
 const text = (message: { readonly bytes: Uint8Array } | undefined) => message && new TextDecoder().decode(message.bytes)
-const shown = (messages: ReadonlyArray<Delivered>) => messages.map((one) => `${text(one)} ${one.deliveries}`)
 
 const work = ({ name, streams }: Rig, config: { readonly maxMessages?: number; readonly ackWait?: number } = {}) =>
   Effect.gen(function*() {
@@ -129,6 +127,8 @@ const pulling = ({ name, streams }: Rig) =>
       })
     return { puller, events, take }
   })
+
+const shown = (messages: ReadonlyArray<Delivered>) => messages.map((one) => `${text(one)} ${one.deliveries}`)
 
 describe("publish", () => {
   both("looks at the message id first, then at the expected sequence", (rig) =>

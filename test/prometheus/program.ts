@@ -133,7 +133,8 @@ const Keys = Layer.unwrap(
 const ProgramLive = Layer.effectDiscard(
   Effect.forkScoped(Effect.tapCause(script, Effect.logError))
 ).pipe(
-  Layer.provideMerge(Worker.layer({ tasks, idleTimeout: "1 second", gracePeriod: 0 })),
+  // a process that stands still again and again loses what it holds each time: that is no poison here
+  Layer.provideMerge(Worker.layer({ tasks, idleTimeout: "1 second", gracePeriod: 0, maxDeliveries: 1_000 })),
   Layer.provideMerge(CronJob.layer("every second", { every: "1 second", task: Tick })),
   Layer.provide(Handlers),
   Layer.provideMerge(Client.layer),

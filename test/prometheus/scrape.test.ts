@@ -94,7 +94,7 @@ beforeAll(async () => {
   await doNext("the first round", rounds(1))
   await doNext("the second round", rounds(2))
   await doNext("the rest", all)
-}, 120_000)
+}, 300_000)
 
 afterAll(async () => {
   for (const child of children.values()) child.kill("SIGKILL")

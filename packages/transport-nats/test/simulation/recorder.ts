@@ -241,6 +241,12 @@ export class Recorder {
     this.finishedAt.set(name, finishedAt)
     const newest = this.newest.get(name)
     if (!isBack || newest === undefined || newest.accepted || this.ran.has(newest)) return
+    // for a while there was the replay in its place
+    const { observations } = this.history
+    const seen = observations.splice(0).filter(({ at, id, queue, record }) =>
+      record !== undefined || at < newest.acceptedAt || nameOf(queue, id) !== name
+    )
+    observations.push(...seen)
     this.history.sent.splice(this.history.sent.indexOf(newest), 1)
     const before = this.history.sent.findLast((sent) => nameOf(sent.queue, sent.id) === name)
     if (before === undefined) this.newest.delete(name)

@@ -99,3 +99,74 @@ describe("A claim that is given up", () => {
     }
   }
 })
+
+const isRow = ({ subject }: Publish) => /\.r\.q\.j\./.test(subject)
+
+const ids = ["a", "b", "c", "d"]
+
+/** Ids of the jobs that come soon. */
+const comers = (transport: Transport["Service"]) =>
+  Effect.gen(function*() {
+    const found: Array<string> = []
+    const lease = { queue: "q", priorities: ["normal"], consumer: "w", lease: 60_000 } as const
+    const worker = yield* transport.log.subscribe(lease)
+    const pulling = Effect.forever(Effect.map(worker.pull(10), (jobs) => {
+      for (const { envelope } of jobs) found.push(envelope.id)
+    }))
+    yield* Effect.timeoutOption(pulling, 20_000)
+    return found.sort()
+  })
+
+describe("Several jobs that are sent together", () => {
+  for (
+    const [kind, due] of Object.entries({ "due at once": undefined, delayed: { _tag: "After", after: 5_000 } } as const)
+  ) {
+    const jobs = ids.map((id) => envelope({ id, due })) as [Envelope.Envelope, ...Array<Envelope.Envelope>]
+
+    it(`are answered one by one when a row fails (${kind})`, () =>
+      playAtPort(({ wire }) =>
+        Effect.gen(function*() {
+          const other = yield* make(wire.streams, options)
+          let failed = false
+          const sender = yield* make({
+            ...wire.streams,
+            publish: (messages) => {
+              if (failed || !messages.some(isRow)) return wire.streams.publish(messages)
+              failed = true
+              const kept = messages.filter(({ subject }) => !subject.endsWith(".b"))
+              return Effect.map(
+                wire.streams.publish(kept),
+                (answers) => answers.toSpliced(1, 0, failures["gets no answer"])
+              )
+            }
+          }, options)
+          const [a, b, ...others] = yield* sender.log.send(jobs)
+          assert.instanceOf(b, TransportError)
+          assert.deepStrictEqual([a, ...others], ["sent", "sent", "sent"])
+          assert.deepStrictEqual(yield* comers(other), ["a", "c", "d"])
+          // the same call once more adds what is missing
+          assert.deepStrictEqual(yield* sender.log.send(jobs), ["duplicate", "sent", "duplicate", "duplicate"])
+        })
+      ))
+  }
+
+  it("are there as they were answered when the server cannot be asked for one of them", () =>
+    playAtPort(({ wire }) =>
+      Effect.gen(function*() {
+        const other = yield* make(wire.streams, options)
+        const due = { _tag: "After", after: 5_000 } as const
+        yield* other.log.send([envelope({ id: "b", due: undefined })])
+        const sender = yield* make({
+          ...wire.streams,
+          last: (stream, subjects) =>
+            subjects.some((subject) => subject.endsWith(".r.q.j.b"))
+              ? Effect.fail(failures["gets no answer"].error)
+              : wire.streams.last(stream, subjects)
+        }, options)
+        const [a, b, ...others] = yield* sender.log.send(ids.map((id) => envelope({ id, due })) as never)
+        assert.instanceOf(b, TransportError)
+        assert.deepStrictEqual([a, ...others], ["sent", "sent", "sent"])
+        assert.deepStrictEqual(yield* comers(other), ids)
+      })
+    ))
+})

@@ -1,7 +1,7 @@
 /**
  * Reads and writes the rows of ids.
  */
-import type { TransportError } from "@troupe/core/TransportError"
+import { TransportError } from "@troupe/core/TransportError"
 import * as Effect from "effect/Effect"
 import type { BrokerClock } from "./clock.ts"
 import * as Errors from "./errors.ts"
@@ -19,26 +19,20 @@ export interface Write {
   readonly expected: number
 }
 
-/** What writes came to. */
-const sequencesOf = (answers: ReadonlyArray<Published>): Effect.Effect<ReadonlyArray<Written>, TransportError> => {
-  const sequences: Array<Written> = []
-  for (const answer of answers) {
-    switch (answer._tag) {
-      case "Stored":
-      case "Duplicate":
-        sequences.push(answer.sequence)
-        break
-      case "WrongSequence":
-        sequences.push(undefined)
-        break
-      case "Failed":
-        return Effect.fail(answer.error)
-      case "Full":
-        // rows have no limits of ours
-        return Effect.fail(Errors.unavailable("write a row", answer.description))
-    }
+/** What a write came to. */
+const writtenOf = (answer: Published): Written | TransportError => {
+  switch (answer._tag) {
+    case "Stored":
+    case "Duplicate":
+      return answer.sequence
+    case "WrongSequence":
+      return undefined
+    case "Failed":
+      return answer.error
+    case "Full":
+      // rows have no limits of ours
+      return Errors.unavailable("write a row", answer.description)
   }
-  return Effect.succeed(sequences)
 }
 
 export class Rows {
@@ -66,17 +60,32 @@ export class Rows {
     return Effect.map(this.read(names, [id]), ([found]) => found!)
   }
 
-  /** All at once, one answer per write. */
-  write(
+  /** All at once, one answer per write. Of one that failed nobody knows whether it was written. */
+  tryWrite(
     names: Names.QueueNames,
     writes: ReadonlyArray<Write>
-  ): Effect.Effect<ReadonlyArray<Written>, TransportError> {
+  ): Effect.Effect<ReadonlyArray<Written | TransportError>> {
     const messages = writes.map(({ bytes, expected, id }): Publish => ({
       subject: Names.row(names, id),
       bytes,
       expected
     }))
-    return Effect.flatMap(this.streams.publish(messages), sequencesOf)
+    return Effect.map(this.streams.publish(messages), (answers) => answers.map(writtenOf))
+  }
+
+  /** Fails if one of them failed. */
+  write(
+    names: Names.QueueNames,
+    writes: ReadonlyArray<Write>
+  ): Effect.Effect<ReadonlyArray<Written>, TransportError> {
+    return Effect.flatMap(this.tryWrite(names, writes), (answers) => {
+      const sequences: Array<Written> = []
+      for (const answer of answers) {
+        if (answer instanceof TransportError) return Effect.fail(answer)
+        sequences.push(answer)
+      }
+      return Effect.succeed(sequences)
+    })
   }
 
   /**

@@ -9,6 +9,7 @@ import * as Envelope from "@troupe/core/Envelope"
 import type { Generated } from "@troupe/core/JobLog"
 import { TransportError } from "@troupe/core/TransportError"
 import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
 import type { Noted } from "./agenda.ts"
 import type { Context } from "./context.ts"
 import * as Errors from "./errors.ts"
@@ -136,11 +137,13 @@ const claim = Effect.fnUntraced(function*(
   let open = jobs.filter(({ answer }) => answer === undefined)
   for (let tries = 0; open.length > 0; tries++) {
     if (tries === maxTries) return yield* Errors.unavailable("send", "the row of an id changes all the time")
-    const written = yield* rows.write(names, open.map(({ expected, id, row }) => ({ id, bytes: row, expected })))
+    const written = yield* rows.tryWrite(names, open.map(({ expected, id, row }) => ({ id, bytes: row, expected })))
     const lost = open.filter((one, index) => {
-      const sequence = written[index]
-      if (sequence === undefined) return true
-      one.auth = sequence
+      const answer = written[index]
+      if (answer === undefined) return true
+      // it may be there or not: the others need not ask
+      if (answer instanceof TransportError) one.answer = answer
+      else one.auth = answer
       return false
     })
     const found = yield* rows.read(names, lost.map(({ id }) => id))
@@ -180,19 +183,30 @@ const claim = Effect.fnUntraced(function*(
 
 const isNoted = (one: Incoming): one is Incoming & { readonly noted: Noted } => one.noted !== undefined
 
+/** Whether somebody ended the job of a claim, which is none of ours any more. */
+const isEnded = ({ before }: Incoming, { row }: Row.Found): boolean =>
+  // or the answer of whoever gave it up was lost
+  row?._tag === "Ended" && (before === undefined || Buffer.compare(row.record, before.record) !== 0)
+
 /**
  * A claim without a job would answer `duplicate` to whoever tries again. One that somebody took over stays: that one may
- * have been told that the job is there.
+ * have been told that the job is there. One that somebody cancelled was there.
  */
-const giveUp = ({ clock, rows }: Context, names: Names.QueueNames, one: Incoming): Effect.Effect<void> => {
+const giveUp = Effect.fnUntraced(function*(
+  { clock, rows }: Context,
+  names: Names.QueueNames,
+  one: Incoming,
+  error: TransportError
+): Effect.fn.Return<void> {
   const { auth, before, id } = one
-  return Effect.ignore(
-    before === undefined
-      ? rows.giveUp(names, id, auth)
-      // the job that was to be replayed has ended as it had
-      : rows.write(names, [{ id, bytes: Row.copied(before, clock.now()), expected: auth }])
-  )
-}
+  one.answer = error
+  // the job that was to be replayed has ended as it had
+  const bytes = before === undefined ? Row.gone : Row.copied(before, clock.now())
+  const [written] = yield* rows.tryWrite(names, [{ id, bytes, expected: auth }])
+  if (written !== undefined) return
+  const found = yield* Effect.option(rows.readOne(names, id))
+  if (Option.isSome(found) && isEnded(one, found.value)) one.answer = "sent"
+})
 
 const publish = Effect.fnUntraced(function*(
   context: Context,
@@ -208,7 +222,7 @@ const publish = Effect.fnUntraced(function*(
   for (const [index, one] of open.entries()) {
     const error = errors[index]
     one.answer = error ?? "sent"
-    if (error !== undefined && one.auth > 0) yield* giveUp(context, names, one)
+    if (error !== undefined && one.auth > 0) yield* giveUp(context, names, one, error)
   }
 })
 
@@ -270,9 +284,18 @@ export const send = Effect.fnUntraced(function*(
     Effect.catch(sendTo(context, queue, list, replaces), (error) =>
       Effect.suspend(() => {
         context.queues.doubt(queue)
-        const claimed = list.filter(({ answer, auth, waits }) => answer === undefined && auth > 0 && !waits)
+        const claimed = list.filter(({ answer, auth }) => answer === undefined && auth > 0)
         for (const one of list) one.answer ??= error
-        return Effect.forEach(claimed, (one) => giveUp(context, context.queues.names(queue), one), { discard: true })
+        return Effect.forEach(
+          claimed,
+          (one) => {
+            if (!isNoted(one)) return giveUp(context, context.queues.names(queue), one, error)
+            // with its row and its due time it is there
+            if (!context.agenda.isLate(one.noted)) one.answer = "sent"
+            return Effect.void
+          },
+          { discard: true }
+        )
       }))
   if (byQueue.size === 1) { for (const one of byQueue) yield* send(one) }
   else yield* Effect.forEach(byQueue, send, { concurrency: "unbounded", discard: true })

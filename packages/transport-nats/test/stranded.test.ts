@@ -71,6 +71,70 @@ describe("A claim whose writer is gone", () => {
   }
 })
 
+describe("A claim that nobody asks for", () => {
+  /** Ids whose jobs could be run, by the subjects of what was stored. */
+  const stored = (transport: Transport["Service"], id: string) =>
+    Effect.map(
+      transport.log.list("q", "queued", { limit: 1_000, cursor: undefined }),
+      ({ items }) => items.filter(({ envelope }) => envelope.id === id).length
+    )
+
+  for (const key of [undefined, "k"]) {
+    it(
+      `is finished within 31 minutes, whatever stands before it (${
+        key === undefined ? "without a key" : "with a key"
+      })`,
+      () =>
+        playAtPort(({ wire }) =>
+          Effect.gen(function*() {
+            const other = yield* make(wire.streams, options)
+            const kit = new Kit(other, virtualTime, "q")
+            const jobs = Array.from({ length: 300 }, () => kit.envelope({ key }))
+            yield* other.log.send(jobs as never)
+            const envelope = kit.envelope({ key })
+            const sender = yield* make(dying(wire.streams), options)
+            yield* Effect.forkChild(sender.log.send([envelope]))
+            yield* Effect.sleep(1_000)
+            // a worker that takes nothing makes the rounds, and others go on sending
+            yield* other.log.subscribe({ queue: "q", priorities: ["default"], consumer: "w", lease: 2_000 })
+            const sending = Effect.andThen(
+              Effect.sleep(60_000),
+              Effect.suspend(() => other.log.send([kit.envelope({})]))
+            )
+            yield* Effect.forkChild(Effect.forever(sending))
+            assert.strictEqual(yield* stored(other, envelope.id), 0)
+            yield* Effect.sleep(31 * 60_000)
+            assert.strictEqual(yield* stored(other, envelope.id), 1)
+          })
+        ),
+      60_000
+    )
+  }
+})
+
+describe("A delayed job whose due time is lost", () => {
+  it(
+    "gets another one within 31 minutes, long before it is due",
+    () =>
+      playAtPort(({ wire }) =>
+        Effect.gen(function*() {
+          const transport = yield* make(wire.streams, options)
+          const kit = new Kit(transport, virtualTime, "q")
+          const day = 86_400_000
+          yield* transport.log.send([kit.envelope({ due: { _tag: "After", after: day } })])
+          yield* transport.log.subscribe({ queue: "q", priorities: ["default"], consumer: "w", lease: 2_000 })
+          const dues = Effect.map(wire.streams.next("sim_T_q", "sim.t.q.m.*", 1), (found) => found?.sequence)
+          const first = yield* dues
+          yield* wire.streams.remove("sim_T_q", [first!])
+          assert.isUndefined(yield* dues)
+          yield* Effect.sleep(31 * 60_000)
+          assert.isAbove((yield* dues) ?? 0, first!)
+        })
+      ),
+    60_000
+  )
+})
+
 describe("A claim that was given up", () => {
   it("does not come back with a request that comes late", () =>
     playAtPort(({ wire }) =>

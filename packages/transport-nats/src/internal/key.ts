@@ -16,7 +16,8 @@ import * as Token from "./token.ts"
 /** Turns after which a mailbox is cleaned of what is over. */
 const maxTurns = 16
 
-const authOf = (message: Stored): number => Number(message.headers.get(Publications.authHeader) ?? 0)
+/** Of a message in a mailbox: which row let it be published. */
+export const authOf = (message: Stored): number => Number(message.headers.get(Publications.authHeader) ?? 0)
 
 /** The first job of a key that is not known to be over. `key` encoded. */
 export const head = (

@@ -20,11 +20,13 @@ export interface Bus {
   /**
    * Calls `onMessage` for every message whose topic starts with `prefix`, until
    * the scope closes. The subscription is active when the effect returns.
-   * `onMessage` must not throw and must not block.
+   * `onGap` says that messages may have been lost, and that those from now on
+   * come: a connection was lost and is back. Neither may throw or block.
    */
   readonly subscribe: (
     prefix: Topic,
-    onMessage: (message: Message) => void
+    onMessage: (message: Message) => void,
+    onGap?: () => void
   ) => Effect.Effect<void, TransportError, Scope>
 }
 

@@ -1,6 +1,7 @@
 /**
  * Waits for records on behalf of one client: pushes first, behind them one
- * batched re-read of all outstanding ids, and neither while nobody waits.
+ * batched re-read of all outstanding ids, and neither while nobody waits. What
+ * may have been pushed while a connection was lost is read when it is back.
  */
 import type { NonEmptyReadonlyArray } from "effect/Array"
 import type * as Context from "effect/Context"
@@ -134,7 +135,7 @@ export const make = (options: {
     if (subscription !== undefined) return Effect.void
     return Effect.gen(function*() {
       const scope = yield* Scope.fork(options.scope)
-      yield* Scope.provide(scope)(bus.subscribe(resultsTopic(options.client), receiveMany)).pipe(
+      yield* Scope.provide(scope)(bus.subscribe(resultsTopic(options.client), receiveMany, onGap)).pipe(
         Effect.onError((cause) => Scope.close(scope, Exit.failCause(cause)))
       )
       subscription = scope
@@ -223,6 +224,18 @@ export const make = (options: {
     return read(entries)
   })
 
+  /** All first reads of one turn travel together. */
+  const readSoon = (entries: ReadonlyArray<Entry>) => {
+    if (entries.length === 0) return
+    if (firstReads.size === 0) fork(Effect.andThen(Effect.yieldNow, readFirst))
+    for (const entry of entries) firstReads.add(entry)
+  }
+
+  const onGap = () => {
+    if (subscription !== undefined) reliableFrom = clock
+    readSoon(allWaiting())
+  }
+
   const register = (queue: string, id: string, stamp: number | undefined) =>
     Effect.callback<JobRecord.JobRecord, JobNotFound | TransportError>((resume) => {
       const pushed = pushes.size === 0 ? undefined : pushes.get(keyOf(queue, id))
@@ -235,11 +248,7 @@ export const make = (options: {
       if (entry === undefined) entries.set(id, entry = { queue, id, resumes: [resume] })
       else entry.resumes.push(resume)
       const mine = entry
-      if (stamp === undefined || stamp < reliableFrom) {
-        // all first reads of one turn travel together
-        if (firstReads.size === 0) fork(Effect.andThen(Effect.yieldNow, readFirst))
-        firstReads.add(mine)
-      }
+      if (stamp === undefined || stamp < reliableFrom) readSoon([mine])
       if (!rereading) {
         rereading = true
         fork(Effect.forkIn(reread, options.scope, { startImmediately: true }))
@@ -257,7 +266,7 @@ export const make = (options: {
       stamp === undefined
         ? Effect.scoped(
           Effect.andThen(
-            patiently(bus.subscribe(jobTopic(queue, id), receiveOne)),
+            patiently(bus.subscribe(jobTopic(queue, id), receiveOne, onGap)),
             register(queue, id, undefined)
           )
         )

@@ -61,17 +61,21 @@ export class NatsBus implements Bus {
 
   readonly subscribe = (
     prefix: Topic,
-    onMessage: (message: Message) => void
+    onMessage: (message: Message) => void,
+    onGap?: () => void
   ): Effect.Effect<void, TransportError, Scope> => {
     const subject = this.subject(prefix)
     const from = this.prefix.length
     const subjects = [`${this.prefix}x.${subject}`, `${this.prefix}x.${subject}.>`]
     if (prefix.every(isPlain)) subjects.push(`${this.prefix}p.${subject}`, `${this.prefix}p.${subject}.>`)
-    const heard = this.streams.listen(subjects, (subject, bytes) => {
+    const listening = this.streams.listen(subjects, (subject, bytes) => {
       if (subject[from] === "x") return onMessage(unpack(bytes))
       const [first = "", ...others] = subject.slice(from + 2).split(".")
       onMessage({ topic: [first, ...others], bytes })
     })
+    // the client has subscribed again before it says that it is back
+    const gaps = onGap === undefined ? Effect.void : this.streams.onReconnect(() => onGap())
+    const heard = Effect.andThen(listening, gaps)
     const [first, name] = prefix
     return first === "job" || first === "results" ? Effect.andThen(heard, this.interest.register(first, name)) : heard
   }

@@ -38,7 +38,8 @@ const ours: ConnectionOptions = {
   reconnectTimeWait: 100,
   reconnectJitter: 200,
   reconnectJitterTLS: 500,
-  pingInterval: 5_000,
+  // a silent connection is given up when the third one is due: after 5 to 7.5 s
+  pingInterval: 2_500,
   maxPingOut: 2,
   noAsyncTraces: true,
   ignoreAuthErrorAbort: true,

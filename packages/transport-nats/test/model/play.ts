@@ -14,6 +14,8 @@ export interface Played {
   readonly world: World
   readonly server: Server
   readonly wire: Wire
+  /** Another connection of the process. */
+  readonly connect: () => Wire
 }
 
 /** Runs a program in a process with a connection. Rejects with what it fails with, or when nothing can happen any more. */
@@ -25,9 +27,10 @@ export const playAtPort = async <E>(
   const world = new World(random.fork("order"))
   const server = new Server(world, random.fork("server"))
   const process = new Process(world, "process", random.fork("process"))
-  const wire = new Wire(process, server, perfect, random.fork("wire"))
+  const connect = () => new Wire(process, server, perfect, random.fork("wire"))
+  const wire = connect()
   let end: Exit.Exit<void, E> | undefined
-  process.fork(Effect.scoped(run({ world, server, wire })), (fiber) =>
+  process.fork(Effect.scoped(run({ world, server, wire, connect })), (fiber) =>
     fiber.addObserver((exit) => {
       end = exit
     }))

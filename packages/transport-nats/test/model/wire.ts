@@ -84,16 +84,16 @@ export class Wire {
     for (const callback of this.reconnected) this.process.post(callback)
   }
 
-  /** Nothing gets through for so long. */
-  cutOff(milliseconds: number): void {
+  /** Nothing gets through for so long. `noticed`: the connection is lost. */
+  cutOff(milliseconds: number, noticed?: boolean): void {
     if (this.cut) return
     this.world.trace(this.process.name, `is cut off for ${milliseconds} ms`)
     this.cut = true
-    const noticed = this.random.chance(0.5)
-    if (noticed) { for (const pull of Array.from(this.pulls)) pull.lose() }
+    const isLost = noticed ?? this.random.chance(0.5)
+    if (isLost) { for (const pull of Array.from(this.pulls)) pull.lose() }
     this.world.after(milliseconds, () => {
       this.cut = false
-      if (noticed) this.reconnect()
+      if (isLost) this.reconnect()
     })
   }
 

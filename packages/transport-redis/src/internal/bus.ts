@@ -100,12 +100,13 @@ export class RedisBus implements Bus {
 
   readonly subscribe = (
     prefix: Topic,
-    onMessage: (message: Message) => void
+    onMessage: (message: Message) => void,
+    onGap?: () => void
   ): Effect.Effect<void, TransportError, Scope> => {
     const channel = this.channel(prefix)
     const [first, queue = "", id = ""] = prefix
     if (isWhole(prefix)) {
-      const heard = this.hub.listen(channel, (bytes) => onMessage({ topic: prefix, bytes }))
+      const heard = this.hub.listen(channel, (bytes) => onMessage({ topic: prefix, bytes }), onGap)
       return first === "job" ? Effect.andThen(heard, this.wait(queue, id)) : heard
     }
     if (whole.has(first)) {
@@ -115,7 +116,7 @@ export class RedisBus implements Bus {
     return this.hub.listen(channel, (bytes) => {
       const message = unframe(bytes)
       if (message !== undefined && startsWith(message.topic, prefix)) onMessage(message)
-    })
+    }, onGap)
   }
 
   /** Registers a waiter until the scope closes: a record is published for jobs with one. */

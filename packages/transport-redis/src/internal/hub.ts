@@ -10,12 +10,18 @@ import * as Errors from "./errors.ts"
 import type { Link } from "./link.ts"
 import { leave, Vigil } from "./vigil.ts"
 
-export type Listener = (message: Buffer) => void
+export interface Listener {
+  readonly onMessage: (message: Buffer) => void
+  /** Messages may have been lost: the channel is heard again. */
+  readonly onGap: (() => void) | undefined
+}
 
 interface Line {
   readonly name: string
   readonly listeners: Set<Listener>
   active: boolean
+  /** It was active when the connection was lost. */
+  hasGap: boolean
   readonly waiters: Set<(error?: TransportError) => void>
 }
 
@@ -40,7 +46,7 @@ export class Hub {
       const line = this.lines.get(Bytes.text(channel))
       if (line === undefined) return
       // a copy: a listener may come or go while it is called
-      for (const listener of Array.from(line.listeners)) listener(message)
+      for (const { onMessage } of Array.from(line.listeners)) onMessage(message)
     })
     if (redis.status === "ready") this.opened()
   }
@@ -53,7 +59,10 @@ export class Hub {
 
   private readonly lost = (): void => {
     this.ready = false
-    for (const line of this.lines.values()) line.active = false
+    for (const line of this.lines.values()) {
+      line.hasGap ||= line.active
+      line.active = false
+    }
   }
 
   private activate(line: Line): void {
@@ -61,6 +70,9 @@ export class Hub {
       line.active = true
       for (const resume of line.waiters) resume()
       line.waiters.clear()
+      if (!line.hasGap) return
+      line.hasGap = false
+      for (const { onGap } of Array.from(line.listeners)) onGap?.()
     }, (error: unknown) => {
       // a lost connection activates it when it is back
       if (Errors.kindOf(error) !== "refused") return
@@ -72,7 +84,7 @@ export class Hub {
   private add(name: string, listener: Listener): Line {
     let line = this.lines.get(name)
     if (line === undefined) {
-      line = { name, listeners: new Set(), active: false, waiters: new Set() }
+      line = { name, listeners: new Set(), active: false, hasGap: false, waiters: new Set() }
       this.lines.set(name, line)
       if (this.ready) this.activate(line)
     }
@@ -88,10 +100,14 @@ export class Hub {
   }
 
   /** Active when it returns, until the scope closes. The same function may listen twice. */
-  listen(name: string, onMessage: Listener): Effect.Effect<void, TransportError, Scope> {
+  listen(
+    name: string,
+    onMessage: Listener["onMessage"],
+    onGap?: Listener["onGap"]
+  ): Effect.Effect<void, TransportError, Scope> {
     return Effect.acquireRelease(
       Effect.sync(() => {
-        const listener: Listener = (message) => onMessage(message)
+        const listener: Listener = { onMessage, onGap }
         return { listener, line: this.add(name, listener) }
       }),
       ({ line, listener }) => Effect.sync(() => this.remove(line, listener))

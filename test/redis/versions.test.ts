@@ -59,9 +59,10 @@ const nodes: Array<Release.Node> = []
 let events: Array<Answer> = []
 let count = 0
 let queue = ""
-const node = (release: Release.Release, id: string) => {
+/** The lease is longer than any machine stands still: nothing is handed out twice. */
+const node = (release: Release.Release, id: string, lease = 15_000) => {
   const mine = events
-  const one = new Release.Node(release, server.url, queue, id, (event) => mine.push(event))
+  const one = new Release.Node(release, server.url, queue, id, lease, (event) => mine.push(event))
   nodes.push(one)
   return one
 }
@@ -143,15 +144,15 @@ test(
 test("each release takes over the jobs of a dead worker of the other, and cancels its jobs", async () => {
   for (const [first, second] of [[Release.present, minor], [minor, Release.present]] as const) {
     begin()
-    const dying = node(first, "dying")
+    const dying = node(first, "dying", 2_000)
     await dying.work()
     await dying.enqueue({ name: "a", ms: 30_000 }, { name: "b", ms: 30_000, key: "k" })
     await dying.enqueue({ name: "behind b", key: "k" }, { name: "later", delay: 60_000 })
-    await expect.poll(() => started().length, { timeout: 10_000 }).toBe(2)
-    const heir = node(second, "heir")
+    await expect.poll(() => started().length, { timeout: 30_000 }).toBe(2)
+    const heir = node(second, "heir", 2_000)
     await heir.work()
     dying.kill()
-    await expect.poll(() => heir.starts.map(({ name }) => name).sort(), { timeout: 10_000 }).toEqual(["a", "b"])
+    await expect.poll(() => heir.starts.map(({ name }) => name).sort(), { timeout: 30_000 }).toEqual(["a", "b"])
     expect(heir.starts.map(({ attempt, deliveries }) => [attempt, deliveries])).toEqual([[1, 2], [1, 2]])
     expect([await heir.cancel("b"), await heir.cancel("later")]).toEqual(["cancelled", "cancelled"])
     expect(await heir.await("behind b")).toEqual(["behind b by heir"])

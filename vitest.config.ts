@@ -7,6 +7,8 @@ export default defineConfig({
     globalSetup: ["test/servers/setup.ts"],
     maxWorkers: 2,
     testTimeout: 60_000,
+    // what is waited for on a busy machine; a test that fails sooner says more than one that runs out of time
+    expect: { poll: { timeout: 20_000 } },
     hookTimeout: 60_000
   }
 })

@@ -44,10 +44,10 @@ interface Scene {
   readonly master: ClusterServer
 }
 
-/** `pause`: ms that the first queue may stand still. */
+/** `limit`: ms that the jobs of the first queue may wait for the cluster. */
 const fault = (
   name: string,
-  pause: number,
+  limit: number,
   strike: (scene: Scene) => Promise<unknown>,
   after: (scene: Scene) => Promise<unknown> = () => Promise.resolve()
 ) =>
@@ -64,7 +64,7 @@ const fault = (
     })
     await after(scene)
     await cluster.whenReady()
-    expect(survived.pause).toBeLessThan(pause)
+    expect(survived.wait).toBeLessThan(limit)
   }, 60_000)
 
 test("an existing cluster client is copied", async () => {
@@ -99,6 +99,9 @@ test("slots are those of the server", async () => {
   }
 })
 
+/** Sooner than a read that waits for jobs at the wrong master would end by itself, ms. */
+const prompt = 4_000
+
 /** Until somebody else has the slot. */
 const replaced = (slot: number, master: ClusterServer) =>
   expect.poll(() => cluster.ownerOf(slot), { timeout: 15_000 }).not.toBe(master)
@@ -116,7 +119,7 @@ fault("a master stands still, is replaced and wakes up", 10_000, async ({ master
   master.signal("SIGCONT")
 })
 
-fault("a replica takes over by hand and the master lives on", 2_000, async ({ master, slot }) => {
+fault("a replica takes over by hand and the master lives on", prompt, async ({ master, slot }) => {
   const replica = await cluster.replicaOf(master)
   await replica.admin.call("CLUSTER", "FAILOVER")
   await replaced(slot, master)
@@ -124,11 +127,11 @@ fault("a replica takes over by hand and the master lives on", 2_000, async ({ ma
 
 const other = async (master: ClusterServer) => (await cluster.masters()).find((server) => server !== master)!
 
-fault("the slot of a queue moves to another master", 2_000, async ({ master, slot }) => {
+fault("the slot of a queue moves to another master", prompt, async ({ master, slot }) => {
   await cluster.move(slot, await other(master))
 })
 
-fault("a slot is half moved for longer than a lease", 6_000, async ({ master, slot }) => {
+fault("a slot is half moved for longer than a lease", 8_000, async ({ master, slot }) => {
   let batches = 0
   await cluster.move(slot, await other(master), () => pause(++batches === 5 ? 2_500 : 0))
 })

@@ -164,18 +164,20 @@ test(
   () =>
     run((kit) =>
       Effect.gen(function*() {
-        const owner = yield* kit.subscribe()
-        const others = [yield* kit.subscribe(), yield* kit.subscribe()]
+        // long enough for a process that stands still now and then
+        const lease = 3_000
+        const owner = yield* kit.subscribe({ lease })
+        const others = [yield* kit.subscribe({ lease }), yield* kit.subscribe({ lease })]
         yield* kit.send(kit.envelope(), kit.envelope())
         const deliveries = yield* kit.collect(owner, 2)
         const pulls = yield* Effect.all(
           others.map((other) => Effect.forkChild(other.pull(2), { startImmediately: true }))
         )
         // all of them have called once
-        yield* Effect.sleep(700)
+        yield* Effect.sleep(lease / 2)
         yield* owner.extend([deliveries[0]!, deliveries[1]!])
         server.signal("SIGSTOP")
-        yield* Effect.sleep(2_500)
+        yield* Effect.sleep(lease + 1_500)
         server.signal("SIGCONT")
         yield* Effect.sleep(100)
         expect(yield* owner.extend([deliveries[0]!, deliveries[1]!])).toEqual(deliveries)
@@ -255,20 +257,22 @@ test(
     run((kit) =>
       Effect.gen(function*() {
         const key = `troupe:1:q:{${kit.queue}}:c`
-        const silent = yield* kit.subscribe({ consumer: "silent" })
+        // long enough for a process that stands still now and then
+        const lease = 2_000
+        const silent = yield* kit.subscribe({ consumer: "silent", lease })
         const [first, delayed] = [kit.envelope(), kit.envelope({ due: { _tag: "After", after: 1_200 }, key: "k" })]
         yield* kit.send(first, delayed)
         yield* kit.take(silent)
         const takenAt = Date.now()
         yield* Effect.scoped(Effect.gen(function*() {
-          const other = yield* kit.subscribe({ consumer: "other" })
+          const other = yield* kit.subscribe({ consumer: "other", lease })
           yield* fill
           const arrived = yield* kit.collect(other, 2)
           expect(arrived.map(({ envelope }) => envelope.id).sort()).toEqual([first.id, delayed.id].sort())
-          expect(Date.now() - takenAt).toBeGreaterThanOrEqual(1_000)
-          // twice as long as their leases
-          for (let round = 0; round < 8; round++) {
-            yield* Effect.sleep(250)
+          expect(Date.now() - takenAt).toBeGreaterThanOrEqual(lease)
+          // longer than their leases
+          for (let round = 0; round < 6; round++) {
+            yield* Effect.sleep(lease / 4)
             expect(yield* other.extend([arrived[0]!, arrived[1]!])).toEqual(arrived)
           }
           expect((yield* kit.log.stats(kit.queue)).consumers).toBe(2)

@@ -61,7 +61,8 @@ test("a wrong password, a missing one and an unknown user are refused at once", 
   for (const user of ["", ":wrong@", "nobody:secret@"]) {
     const started = Date.now()
     expect(await refusal({ url: url(user) })).toContain("check user name, password and ACL")
-    expect(Date.now() - started).toBeLessThan(3_000)
+    // who waits for a server waits for ever
+    expect(Date.now() - started).toBeLessThan(8_000)
   }
   expect(await Effect.runPromise(ask({ url: url(":secret@") }))).toBeGreaterThan(0)
 })
@@ -84,7 +85,7 @@ test("layerConfig reads TROUPE_REDIS_URL, then REDIS_URL", async () => {
       Effect.provide(RedisTransport.layerConfig()),
       Effect.provide(ConfigProvider.layer(ConfigProvider.fromUnknown(env))),
       Effect.provide(silent),
-      Effect.timeout("5 seconds")
+      Effect.timeout("10 seconds")
     )
     expect(await Effect.runPromise(program)).toBeGreaterThan(0)
   }

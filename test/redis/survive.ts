@@ -43,6 +43,8 @@ export interface Survived {
   readonly recounted: number
   /** The longest time in which no job of the first queue started, ms. */
   readonly pause: number
+  /** The same, less what this process stood still meanwhile: how long the jobs waited for the broker. */
+  readonly wait: number
 }
 
 const handlerTime = 10
@@ -106,6 +108,26 @@ const handler = (history: Invariants.Draft, worker: string) => (n: number, execu
     )
   })
 
+/** How often our own process shows that it goes on, ms. */
+const beat = 50
+
+/** Says how long our own process stood still in a time: the machine was busy, and no job could start. */
+const watchStandstills = () => {
+  const standstills: Array<readonly [from: number, to: number]> = []
+  let last = Date.now()
+  const look = () => {
+    const now = Date.now()
+    if (now - last > 2 * beat) standstills.push([last, now])
+    last = now
+  }
+  const timer = setInterval(look, beat)
+  return {
+    within: (from: number, to: number) =>
+      standstills.reduce((sum, [start, end]) => sum + Math.max(0, Math.min(to, end) - Math.max(from, start)), 0),
+    stop: () => clearInterval(timer)
+  }
+}
+
 /** Where jobs are, not what they have been through. */
 const aboutPlaces: ReadonlySet<string> = new Set(["Loss", "TwoPlaces", "Unfinished", "UnknownJob"])
 
@@ -125,6 +147,7 @@ export const survive = async (
   { before, forgetful = false, lease = 2_000, producer, queues, strike, transport }: Ordeal
 ): Promise<Survived> => {
   const history = Invariants.empty()
+  const standstills = watchStandstills()
   const [first, ...others] = queues.map(define)
   const tasks = [first!, ...others] as const
   let struck: Promise<unknown> | undefined
@@ -206,7 +229,10 @@ export const survive = async (
     Effect.scoped(Effect.andThen(
       Effect.all(workers.map(Layer.build), { concurrency: "unbounded" }),
       Effect.provide(program, Layer.provideMerge(Client.layer, Layer.fresh(producer ?? transport)))
-    )).pipe(Effect.provide(Layer.succeed(References.MinimumLogLevel, "None")))
+    )).pipe(
+      Effect.provide(Layer.succeed(References.MinimumLogLevel, "None")),
+      Effect.ensuring(Effect.sync(standstills.stop))
+    )
   )
 
   const starts = history.runs.filter(({ queue }) => queue === queues[0]).map(({ startedAt }) => startedAt)
@@ -221,6 +247,7 @@ export const survive = async (
     jobs: history.sent.length,
     repeated,
     recounted,
-    pause: Math.max(...starts.slice(1).map((at, i) => at - starts[i]!))
+    pause: Math.max(...starts.slice(1).map((at, i) => at - starts[i]!)),
+    wait: Math.max(...starts.slice(1).map((at, i) => at - starts[i]! - standstills.within(starts[i]!, at)))
   }
 }

@@ -32,7 +32,7 @@ Worker.runMain(ReadyLive.pipe(
     ...settings,
     id: settings.name,
     // soon enough to watch what becomes of the jobs of a dead worker
-    idleTimeout: "2 seconds"
+    ...(process.env["TROUPE_IDLE_TIMEOUT"] === undefined ? { idleTimeout: "2 seconds" } : {})
   })),
   Layer.provide([Journal.layer(settings.directory, settings.name), TransportLive, NodeServices.layer]),
   Layer.provide([

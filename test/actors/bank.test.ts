@@ -103,7 +103,7 @@ const run = async (name: string, broker: Broker) => {
     }
     const answered = yield* Fiber.joinAll(transferring)
     // behind all notes of its account
-    for (const key of noted) yield* account(key).Note({ n: strikes }, { timeout: "20 seconds" })
+    for (const key of noted) yield* account(key).Note({ n: strikes }, { timeout: "60 seconds" })
 
     const found = yield* Bank.snapshot(bank, accounts)
     expect([...Bank.checkSnapshot(found).open]).toEqual([])
@@ -112,7 +112,7 @@ const run = async (name: string, broker: Broker) => {
     const done = answered.filter(({ answer }) => answer === "done")
     expect(done.length).toBeGreaterThan(orders.length / 2)
     expect(done.length).toBeLessThan(orders.length)
-    expect(snapshots).toBeGreaterThan(strikes)
+    expect(snapshots).toBeGreaterThanOrEqual(strikes)
 
     const ended = yield* clock
     const note = (queue: string, task: string, id: string, key: string | undefined, order: number) =>

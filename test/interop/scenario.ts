@@ -91,7 +91,7 @@ const HandlersLive = Layer.mergeAll(
   Tasks.Expiring.toLayer(() => Effect.void)
 )
 
-export const WorkerLive = Worker.layer({ tasks: Tasks.all, concurrency: 4, idleTimeout: "2 seconds" }).pipe(
+export const WorkerLive = Worker.layer({ tasks: Tasks.all, concurrency: 4 }).pipe(
   Layer.provide(HandlersLive)
 )
 

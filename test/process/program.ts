@@ -54,7 +54,8 @@ const handler = (payload: string) =>
 
 /** Enqueues one job once the worker runs; at the very end says where the jobs are. */
 const work = (payload: string, options: { readonly gracePeriod: number }) => {
-  const worker = Worker.layer({ tasks: [Job], ...options, idleTimeout: "1 second" }).pipe(
+  // a lease that a machine which stands still does not outlast: the job would start again
+  const worker = Worker.layer({ tasks: [Job], ...options, idleTimeout: "1 minute" }).pipe(
     Layer.provide(Job.toLayer(handler)),
     Layer.provide(resource("handlers"))
   )

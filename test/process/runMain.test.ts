@@ -162,9 +162,11 @@ describe.concurrent("runMain", () => {
   it("a signal that comes twice in the same moment is one, as under npm", { timeout: 150_000 }, async () => {
     const running = new Running("short")
     await running.says("started short")
-    // of two kinds: the system may merge two of one kind
+    // of two kinds: the system may merge two of one kind; it hears both when it goes on
+    running.child.kill("SIGSTOP")
     running.signal("SIGINT")
     running.signal("SIGTERM")
+    running.child.kill("SIGCONT")
     expect(await running.end()).toBe(0)
     expect(running.lines).toContain("finished short")
   })
@@ -189,7 +191,8 @@ describe.concurrent("runMain", () => {
       await running.logs("SIGTERM: stopping now")
       const before = performance.now()
       expect(await running.end()).toBe(143)
-      expect(performance.now() - before).toBeLessThan(9_000)
+      // five seconds, and many more for a machine that is busy
+      expect(performance.now() - before).toBeLessThan(30_000)
       expect(running.logged).toContain("Finalizers did not end within 5000 ms")
     })
   }

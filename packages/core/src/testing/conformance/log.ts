@@ -314,13 +314,13 @@ export const cases: ReadonlyArray<Case> = [
       Effect.gen(function*() {
         const subscription = yield* kit.subscribe()
         const before = yield* kit.now()
-        const envelope = kit.envelope({ due: after(700) })
+        const envelope = kit.envelope({ due: after(2_000) })
         yield* kit.send(envelope)
         Check.equal(yield* kit.place(envelope), "scheduled", "the place of a delayed job")
         const accepted = yield* kit.now()
         const { delivery } = yield* kit.arrival(subscription, "a delayed job", {
-          notBefore: before + 700,
-          notAfter: accepted + 700
+          notBefore: before + 2_000,
+          notAfter: accepted + 2_000
         })
         Check.equal(delivery.envelope, envelope, "the delayed job")
       })

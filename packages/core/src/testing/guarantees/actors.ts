@@ -98,9 +98,7 @@ export const cases: ReadonlyArray<Case> = [
         const client = yield* ledger.client
         const asked = yield* Effect.forkChild(client("a").Add("one"), { startImmediately: true })
         yield* client("a").Add("two", { discard: true })
-        yield* kit.started("one")
-        yield* kit.elapse(100)
-        Check.equal(yield* Ledger.entries(ledger, "a"), ["one"], "the entries before the crash")
+        yield* kit.eventually(Ledger.entries(ledger, "a"), ({ length }) => length === 1, "the write before the crash")
         yield* victim.crash
         yield* Ledger.work(kit, ledger, Ledger.done)
         Check.equal(yield* kit.within(again, Fiber.join(asked), "the answer"), 1, "the answer")
@@ -145,8 +143,7 @@ export const cases: ReadonlyArray<Case> = [
         yield* Ledger.work(kit, ledger, () => Deferred.await(open))
         yield* kit.started("one", 2, again)
         yield* Deferred.succeed(gate, undefined)
-        yield* kit.elapse(100)
-        Check.equal(yield* Ledger.entries(ledger, "a"), ["one"], "the entries once the late write arrived")
+        yield* kit.eventually(Ledger.entries(ledger, "a"), ({ length }) => length === 1, "the late write")
         yield* Deferred.succeed(open, undefined)
         Check.equal(yield* kit.within(1_000, Fiber.join(asked), "the answer"), 1, "the answer")
         Check.equal(yield* kit.within(1_000, client("a").Read(), "the entries"), ["one"], "the entries")
@@ -178,7 +175,7 @@ export const cases: ReadonlyArray<Case> = [
       yield* victim.faults.stall((call) => call.operation === "settle")
       const asked = yield* Effect.forkChild(client("a").Add("one"), { startImmediately: true })
       yield* kit.started("one", 1, again)
-      yield* kit.elapse(100)
+      yield* kit.eventually(Ledger.entries(ledger, "a"), ({ length }) => length === 1, "the write before the crash")
       yield* victim.crash
       yield* Ledger.work(kit, ledger, Ledger.done, { maxDeliveries: 1 })
       Check.equal(yield* kit.within(again, Fiber.join(asked), "the answer"), 1, "the answer")

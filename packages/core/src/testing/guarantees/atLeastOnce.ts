@@ -154,8 +154,7 @@ export const cases: ReadonlyArray<Case> = [
         const victim = yield* kit.worker(work, done)
         yield* victim.faults.loseReplies(({ operation }) => operation === "settle")
         const [job] = yield* kit.enqueue(work, "one")
-        yield* kit.until(() => kit.journal.hasSucceeded(1), "the end of the handler")
-        yield* kit.elapse(100)
+        yield* kit.reached(job!, "succeeded")
         yield* victim.crash
         yield* kit.worker(work, () => Effect.fail("a second run"))
         yield* kit.elapse(lease + reclaim)

@@ -4,6 +4,7 @@
  */
 import * as Effect from "effect/Effect"
 import * as Latch from "effect/Latch"
+import * as Schedule from "effect/Schedule"
 import { cancelTopic } from "../../Bus.ts"
 import * as Job from "../../Job.ts"
 import * as Check from "../Check.ts"
@@ -41,13 +42,15 @@ export const cases: ReadonlyArray<Case> = [
 
   define("a job that waits for a retry and is cancelled is not tried again", (kit) =>
     Effect.gen(function*() {
-      const work = kit.work()
+      // longer than a busy machine takes to cancel it
+      const pause = 3_000
+      const work = kit.work({ retry: Schedule.spaced(pause) })
       yield* kit.worker(work, () => Effect.fail("again"))
       const [job] = yield* kit.enqueue(work, "one")
       yield* kit.started("one")
-      yield* kit.elapse(100)
+      yield* kit.reached(job!, "scheduled")
       yield* cancel(kit, job!)
-      yield* kit.elapse(500 + 2 * lease)
+      yield* kit.elapse(pause + 2 * lease)
       Check.equal(kit.journal.starts, ["one"], "the runs")
       Check.equal((yield* job!.info).attempts, 1, "attempts of the record")
     })),
@@ -63,7 +66,7 @@ export const cases: ReadonlyArray<Case> = [
       )
       const [, two, three] = yield* kit.enqueue(work, "one", "two", "three")
       yield* kit.started("one")
-      yield* kit.elapse(100)
+      yield* kit.eventually(worker.worker.held, (held) => held === 3, "the hand-out of all three")
       Check.equal(yield* two!.status, "running", "the state of a job that a worker holds")
       yield* cancel(kit, two!)
       yield* gate.open
@@ -124,7 +127,7 @@ export const cases: ReadonlyArray<Case> = [
       const worker = yield* kit.worker(
         work,
         (run) => Effect.andThen(Effect.sleep(2_000), done(run)),
-        { concurrency: 1, prefetch: 10 }
+        { concurrency: 1, prefetch: 10, idleTimeout: 2 * lease }
       )
       yield* worker.faults.losePushes(({ topic }) => topic[0] === cancelTopic(kit.queue)[0])
       const [one, two] = yield* kit.enqueue(work, "one", "two")

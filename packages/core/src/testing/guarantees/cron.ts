@@ -26,7 +26,7 @@ import {
   untilHistory,
   wholeHistory
 } from "./cronKit.ts"
-import { type Case, define, lease } from "./kit.ts"
+import { type Case, define, lease, longLease } from "./kit.ts"
 
 export const cases: ReadonlyArray<Case> = [
   define(
@@ -54,8 +54,8 @@ export const cases: ReadonlyArray<Case> = [
   define("a tick that finds the lock held is recorded as SKIPPED", (kit) =>
     Effect.gen(function*() {
       const { name, runs, task, worker } = yield* tickingOf(kit)
-      yield* worker(lasting(2.5 * every))
-      yield* worker(lasting(2.5 * every))
+      yield* worker(lasting(2.5 * every), { idleTimeout: longLease })
+      yield* worker(lasting(2.5 * every), { idleTimeout: longLease })
       const scheduler = yield* schedulerOf(kit)
       yield* scheduler.register(CronJob.make(name, { every, payload, task, missed: "all" }))
       yield* kit.until(() => runs.length >= 3, "three runs", patience)
@@ -72,7 +72,7 @@ export const cases: ReadonlyArray<Case> = [
       Effect.gen(function*() {
         const queued = yield* tickingOf(kit)
         const allowed = yield* tickingOf(kit)
-        yield* queued.worker(lasting(1.5 * every))
+        yield* queued.worker(lasting(1.5 * every), { idleTimeout: longLease })
         const scheduler = yield* schedulerOf(kit)
         yield* scheduler.register(
           CronJob.make(queued.name, { every, payload, task: queued.task, overlap: "queue", limit: 4, missed: "all" })
@@ -86,7 +86,7 @@ export const cases: ReadonlyArray<Case> = [
         insistOnOneAtATime(queued.runs)
         const other = Task.make("Tick", { success: Schema.String, queue: kit.name("queue") })
         yield* kit.launch((id) =>
-          Worker.layer({ id, tasks: [other], idleTimeout: lease }).pipe(Layer.provide(other.toLayer(() =>
+          Worker.layer({ id, tasks: [other], idleTimeout: longLease }).pipe(Layer.provide(other.toLayer(() =>
             Effect.sync(() =>
               void allowed.runs.push({ tick: 0, worker: id, at: 0, token: 0, endedAt: undefined })
             )
@@ -206,7 +206,7 @@ export const cases: ReadonlyArray<Case> = [
     Effect.gen(function*() {
       const { name, runs, task, worker } = yield* tickingOf(kit, { maxAttempts: 1, timeout: 2_000 })
       const bodies = [Effect.die("broken"), Effect.never, Effect.never]
-      const first = yield* worker(() => bodies[runs.length - 1] ?? Effect.succeed("done"))
+      const first = yield* worker(() => bodies[runs.length - 1] ?? Effect.succeed("done"), { idleTimeout: longLease })
       // a lock that stays would last for minutes
       yield* CronJob.upsert(name, { cron: "@yearly", task })
       const newest = (status: string) => (all: ReadonlyArray<CronJob.CronRun>) => statuses(all)[0] === status

@@ -12,13 +12,23 @@ import * as Task from "../../Task.ts"
 import * as Check from "../Check.ts"
 import { type Case, define, done, type Kit, lease } from "./kit.ts"
 
+/** Waits until everybody who is there has heard of a listener to the queue, or to all. */
+const announced = (kit: Kit, queue = "") =>
+  Effect.scoped(Effect.gen(function*() {
+    let heard = false
+    yield* kit.transport.bus.subscribe(JobEvents.listenersTopic, ({ bytes }) => {
+      if (new TextDecoder().decode(bytes) === queue) heard = true
+    })
+    yield* kit.until(() => heard, "the announcement of a listener", 2 * JobEvents.announceEvery)
+  }))
+
 /** Listens, and waits until everybody has heard of the listener. */
 const listen = (kit: Kit, filter: JobEvents.Filter) =>
   Effect.gen(function*() {
     const events: Array<JobEvents.JobEvent> = []
     const collect = Stream.runForEach(JobEvents.stream(filter), (event) => Effect.sync(() => void events.push(event)))
     yield* Effect.forkScoped(collect, { startImmediately: true })
-    yield* kit.elapse(JobEvents.announceEvery + 200)
+    yield* announced(kit, filter.queue)
     return events
   })
 
@@ -44,7 +54,7 @@ export const cases: ReadonlyArray<Case> = [
       const events = yield* listen(kit, { queue: kit.queue })
       const [one] = yield* kit.enqueue(work, "one")
       yield* kit.outcome(one!, 2_000)
-      yield* kit.elapse(200)
+      yield* kit.until(() => tagsOf(events, one!.id).length >= 8, "the events")
       Check.equal(
         tagsOf(events, one!.id),
         ["Enqueued", "Started", "Snoozed", "Started", "Retried", "Started", "Progress", "Succeeded"],
@@ -65,7 +75,7 @@ export const cases: ReadonlyArray<Case> = [
         idleTimeout: 10 * lease
       })
       // a worker hears of listeners within a second
-      yield* kit.elapse(1_200)
+      yield* announced(kit)
       const [fails, held] = yield* kit.enqueue(work, "fails", "held")
       const expires = yield* work.enqueue("expires", { delay: 300, expiresIn: 100 })
       const cancelled = yield* work.enqueue("cancelled", { delay: "1 hour" })
@@ -73,7 +83,9 @@ export const cases: ReadonlyArray<Case> = [
       yield* kit.outcome(fails!)
       yield* kit.outcome(expires, 1_500)
       yield* kit.within(1_000, worker.shutdown, "the end of the worker")
-      yield* kit.until(() => events.some(({ _tag }) => _tag === "Released"), "the event of the released job")
+      const last = ["DeadLettered", "Released", "Expired", "Cancelled"]
+      const isTold = (tag: string) => events.some(({ _tag, queue }) => _tag === tag && queue === kit.queue)
+      yield* kit.until(() => last.every(isTold), "the last events of all jobs")
       yield* kit.elapse(200)
       Check.equal(tagsOf(events, fails!.id), ["Enqueued", "Started", "Failed", "DeadLettered"], "events of a failure")
       Check.equal(tagsOf(events, held!.id), ["Enqueued", "Started", "Released"], "events of a released job")
@@ -95,6 +107,7 @@ export const cases: ReadonlyArray<Case> = [
       const other = yield* elsewhere.enqueue("three", { id: "the-one" })
       yield* kit.outcome(job)
       yield* kit.outcome(other)
+      yield* kit.until(() => ofJob.length >= 3 && tagsOf(ofQueue, "the-one").length >= 3, "the events")
       yield* kit.elapse(200)
       const all = ["Enqueued", "Started", "Succeeded"]
       Check.equal([ofJob.length, ...tagsOf(ofJob, "the-one")], [3, ...all], "events of a job")
@@ -127,7 +140,11 @@ export const cases: ReadonlyArray<Case> = [
       const work = kit.work()
       yield* kit.worker(work, (run, execution) =>
         Effect.gen(function*() {
-          yield* gate.await
+          // until both streams are there
+          yield* Effect.raceFirst(
+            gate.await,
+            Effect.forever(Effect.andThen(execution.progress({ percent: 0 }), Effect.sleep(100)))
+          )
           for (const percent of [10, 50, 90]) {
             yield* execution.progress({ percent })
             yield* Effect.sleep(50)
@@ -137,15 +154,18 @@ export const cases: ReadonlyArray<Case> = [
       const [job] = yield* kit.enqueue(work, "one")
       const { run } = yield* kit.client
       const handle = yield* run(Job.fromId(work, job!.id))
-      const streams = yield* Effect.forEach(
-        [job!, handle],
-        ({ progress }) => Effect.forkChild(Stream.runCollect(progress), { startImmediately: true })
-      )
-      yield* kit.elapse(300)
+      const seen: ReadonlyArray<Array<unknown>> = [[], []]
+      const streams = yield* Effect.forEach([job!, handle], ({ progress }, n) =>
+        Effect.forkChild(
+          Stream.runForEach(progress, (value) => Effect.sync(() => void seen[n]!.push(value))),
+          { startImmediately: true }
+        ))
+      yield* kit.until(() => seen.every(({ length }) => length > 0), "the first reports")
       yield* gate.open
-      const seen = yield* kit.within(2_000, Effect.forEach(streams, Fiber.join), "the end of the streams")
+      yield* kit.within(2_000, Effect.forEach(streams, Fiber.join), "the end of the streams")
       const expected = [10, 50, 90].map((percent) => ({ percent }))
-      Check.equal(seen, [expected, expected], "what the two streams saw")
+      const later = seen.map((values) => values.filter((value) => JSON.stringify(value) !== `{"percent":0}`))
+      Check.equal(later, [expected, expected], "what the two streams saw")
     })),
 
   define("progress fails no handler while the broker is away", (kit) =>

@@ -53,7 +53,7 @@ export const cases: ReadonlyArray<Case> = [
           yield* Effect.sleep(2 * lease)
           tokens.push(yield* execution.fencingToken)
           return run.job
-        }))
+        }), { idleTimeout: 3 * lease })
       const [job] = yield* kit.enqueue(work, "one")
       yield* kit.outcome(job!, 3 * lease)
       Check.equal(tokens.length, 2, "tokens taken")

@@ -7,10 +7,7 @@ import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Worker from "../../Worker.ts"
 import * as Check from "../Check.ts"
-import { type Body, type Case, define, done, lease, never } from "./kit.ts"
-
-/** Longer than any case waits: what comes back within a second was given back, not lost. */
-const longLease = 30_000
+import { type Body, type Case, define, done, lease, longLease, never } from "./kit.ts"
 
 const slow = (milliseconds: number): Body => (run) => Effect.andThen(Effect.sleep(milliseconds), done(run))
 
@@ -172,16 +169,20 @@ export const cases: ReadonlyArray<Case> = [
       const log: Array<string> = []
       const note = (text: string) => Effect.sync(() => void log.push(text))
       const resource = Layer.effectDiscard(Effect.acquireRelease(note("acquired"), () => note("released")))
+      let started = 0
       const handler = Effect.as(
         Effect.acquireRelease(note("handler built"), () => note("handler released")),
-        (job: string) => Effect.as(Effect.andThen(Effect.sleep(500), note(`ran ${job}`)), job)
+        (job: string) => {
+          started++
+          return Effect.as(Effect.andThen(Effect.sleep(500), note(`ran ${job}`)), job)
+        }
       )
       const process = yield* kit.launch((id) =>
         Worker.layer({ id, tasks: [work] }).pipe(Layer.provide(work.toLayer(handler)), Layer.provide(resource))
       )
       const jobs = yield* kit.enqueue(work, "one", "two")
       yield* kit.until(() => log.length >= 2, "the layers are built")
-      yield* kit.elapse(100)
+      yield* kit.until(() => started === 2, "both runs")
       yield* kit.within(2_000, process.shutdown, "the end of the worker")
       Check.equal(yield* Effect.forEach(jobs, (job) => job.status), ["succeeded", "succeeded"], "states")
       Check.equal(

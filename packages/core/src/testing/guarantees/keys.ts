@@ -7,7 +7,7 @@ import * as Effect from "effect/Effect"
 import * as Latch from "effect/Latch"
 import * as Task from "../../Task.ts"
 import * as Check from "../Check.ts"
-import { type Case, define, done, type Kit, lease, never, reclaim } from "./kit.ts"
+import { type Case, define, done, type Kit, lease, longLease, never, reclaim } from "./kit.ts"
 
 /** Payloads are like `key:name`; without a colon there is no key. */
 const keyed = (kit: Kit, options: Parameters<Kit["work"]>[0] = {}) =>
@@ -45,7 +45,8 @@ export const cases: ReadonlyArray<Case> = [
     Effect.gen(function*() {
       const work = keyed(kit)
       const free = kit.work()
-      yield* kit.worker(work, (run) => run.job === "slow:1" ? Effect.never : done(run), { concurrency: 2, prefetch: 2 })
+      const options = { concurrency: 2, prefetch: 2, idleTimeout: longLease }
+      yield* kit.worker(work, (run) => run.job === "slow:1" ? Effect.never : done(run), options)
       yield* kit.enqueue(work, ...Array.from({ length: 30 }, (_, i) => `slow:${i + 1}`))
       const jobs = yield* kit.enqueue(work, "other:1", "other:2", "third:1")
       const keyless = yield* kit.enqueue(free, "none", "none at all")

@@ -17,6 +17,7 @@ import type { Scope } from "effect/Scope"
 import * as Client from "../../Client.ts"
 import type { Envelope } from "../../Envelope.ts"
 import type * as Job from "../../Job.ts"
+import type { JobState } from "../../JobRef.ts"
 import * as Task from "../../Task.ts"
 import { Transport } from "../../Transport.ts"
 import type { TransportError } from "../../TransportError.ts"
@@ -42,6 +43,9 @@ export interface Case {
  * wait: two thirds of it may pass without a heartbeat.
  */
 export const lease = 2_000
+
+/** For cases in which no lease ends, ms: longer than any machine lets a process wait. */
+export const longLease = 30_000
 
 /** How much later than the end of a lease a job may be handed out again, ms. */
 export const reclaim = 1_000
@@ -233,6 +237,25 @@ export class Kit {
     return Effect.map(this.pass(isDone, limit + this.slack), (ok) => {
       if (!ok) Check.fail(`${what} did not happen within ${limit} ms; the runs so far: ${this.summary}`)
     })
+  }
+
+  /** Asks until the answer is as expected, and answers it. */
+  eventually<A, E, R>(
+    ask: Effect.Effect<A, E, R>,
+    isSo: (answer: A) => boolean,
+    what: string,
+    limit = soon
+  ): Effect.Effect<A, E, R> {
+    const look: Effect.Effect<A, E, R> = Effect.flatMap(
+      ask,
+      (answer) => isSo(answer) ? Effect.succeed(answer) : Effect.andThen(Effect.sleep(20), look)
+    )
+    return this.within(limit, look, what)
+  }
+
+  /** Waits until the broker says that the job is in this state. */
+  reached(job: WorkJob, state: JobState): Effect.Effect<unknown, unknown> {
+    return this.eventually(job.status, (found) => found === state, `state "${state}" of job ${job.id}`)
   }
 
   /** Insists that something does not happen for this long. */

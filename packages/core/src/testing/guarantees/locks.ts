@@ -48,6 +48,20 @@ const resource = () => {
 
 const holds = (lock: Lock.Lock) => lock.withLock(() => Effect.never)
 
+/** Holds the lock from now on, for as long as the body takes. */
+const holding = (
+  kit: Kit,
+  { fork }: Pick<ReturnType<typeof processOf>, "fork">,
+  lock: Lock.Lock,
+  body: (lease: Lock.Held) => Effect.Effect<unknown> = () => Effect.never
+) =>
+  Effect.gen(function*() {
+    const held = yield* Latch.make()
+    const holder = yield* fork(lock.withLock((lease) => Effect.andThen(held.open, body(lease))))
+    yield* kit.within(soon, held.await, "the lock")
+    return holder
+  })
+
 const isFree = (lock: Lock.Lock) => Effect.map(lock.tryLock(() => Effect.void), Option.isSome)
 
 const interrupted = (fiber: Fiber.Fiber<unknown, unknown>) => Effect.asVoid(Fiber.interrupt(fiber))
@@ -90,8 +104,7 @@ export const cases: ReadonlyArray<Case> = [
         yield* insistFree("a defect")
         yield* kit.within(1_000, Effect.timeoutOption(holds(lock), 100), "the end of a body with a timeout")
         yield* insistFree("a timeout")
-        const holder = yield* Effect.forkScoped(holds(lock), { startImmediately: true })
-        yield* kit.breathe
+        const holder = yield* holding(kit, processOf(kit), lock)
         yield* kit.within(1_000, interrupted(holder), "the interruption")
         yield* insistFree("an interruption")
         yield* Effect.scoped(Effect.andThen(
@@ -106,8 +119,7 @@ export const cases: ReadonlyArray<Case> = [
     Effect.gen(function*() {
       const lock = Lock.make(kit.name("lock"), { ttl })
       const [first, second] = [processOf(kit), processOf(kit)]
-      const holder = yield* first.fork(holds(lock))
-      yield* kit.breathe
+      const holder = yield* holding(kit, first, lock)
       let ran = false
       const body = () => Effect.sync(() => void (ran = true))
       const answer = yield* kit.within(soon, second.run(lock.tryLock(body)), "the answer")
@@ -121,8 +133,7 @@ export const cases: ReadonlyArray<Case> = [
     Effect.gen(function*() {
       const lock = Lock.make(kit.name("lock"), { ttl })
       let got = false
-      const holder = yield* processOf(kit).fork(holds(lock))
-      yield* kit.breathe
+      const holder = yield* holding(kit, processOf(kit), lock)
       yield* processOf(kit).fork(lock.withLock(() => Effect.sync(() => void (got = true))))
       yield* kit.never(() => got, "a lock was taken from a holder that is alive", 5 * ttl)
       yield* interrupted(holder)
@@ -133,8 +144,7 @@ export const cases: ReadonlyArray<Case> = [
     Effect.gen(function*() {
       const lock = Lock.make(kit.name("lock"), { ttl })
       const [first, second] = [processOf(kit), processOf(kit)]
-      yield* first.fork(holds(lock))
-      yield* kit.breathe
+      yield* holding(kit, first, lock)
       yield* first.faults.loseRequests(true)
       let got = false
       const asked = yield* kit.now
@@ -152,8 +162,7 @@ export const cases: ReadonlyArray<Case> = [
       Effect.gen(function*() {
         const lock = Lock.make(kit.name("lock"), { ttl })
         const [first, second, third] = [processOf(kit), processOf(kit), processOf(kit)]
-        yield* first.fork(holds(lock))
-        yield* kit.breathe
+        yield* holding(kit, first, lock)
         yield* first.faults.loseRequests(true)
         Check.isTrue(!(yield* second.run(isFree(lock))), "the first try took the lock")
         yield* kit.elapse(ttl + 50)
@@ -171,12 +180,12 @@ export const cases: ReadonlyArray<Case> = [
         const [first, second] = [processOf(kit), processOf(kit)]
         let interruptedAt = Number.NaN
         let takenAt = Number.NaN
-        const holder = yield* first.fork(
-          lock.withLock(() =>
-            Effect.onInterrupt(Effect.never, () => Effect.map(kit.now, (now) => void (interruptedAt = now)))
-          )
+        const holder = yield* holding(
+          kit,
+          first,
+          lock,
+          () => Effect.onInterrupt(Effect.never, () => Effect.map(kit.now, (now) => void (interruptedAt = now)))
         )
-        yield* kit.breathe
         yield* first.faults.stall(true)
         yield* second.fork(lock.withLock(() => Effect.map(kit.now, (now) => void (takenAt = now))))
         yield* kit.until(() => !Number.isNaN(takenAt), "the take-over", 2 * ttl)
@@ -201,15 +210,13 @@ export const cases: ReadonlyArray<Case> = [
         const wakes = yield* Latch.make()
         const refused = yield* Deferred.make<boolean>()
         // it does not hear of its interruption, as a process that is stopped
-        const stale = yield* first.fork(lock.withLock(({ fencingToken }) =>
+        const stale = yield* holding(kit, first, lock, ({ fencingToken }) =>
           Effect.uninterruptible(
             Effect.andThen(
               wakes.await,
               Effect.suspend(() => Deferred.succeed(refused, !guarded.write(fencingToken, "stale")))
             )
-          )
-        ))
-        yield* kit.breathe
+          ))
         yield* first.faults.stall(true)
         const written = yield* Latch.make()
         const holder = yield* second.fork(
@@ -234,8 +241,7 @@ export const cases: ReadonlyArray<Case> = [
     Effect.gen(function*() {
       const lock = Lock.make(kit.name("lock"), { ttl })
       const first = processOf(kit)
-      const holder = yield* first.fork(holds(lock))
-      yield* kit.breathe
+      const holder = yield* holding(kit, first, lock)
       for (let round = 0; round < 4; round++) {
         let lost = 0
         yield* first.faults.loseReplies(({ operation }) => operation === "put" && lost++ === 0)
@@ -262,8 +268,7 @@ export const cases: ReadonlyArray<Case> = [
     Effect.gen(function*() {
       const lock = Lock.make(kit.name("lock"), { ttl: 60_000 })
       const [first, second] = [processOf(kit), processOf(kit)]
-      const holder = yield* first.fork(holds(lock))
-      yield* kit.breathe
+      const holder = yield* holding(kit, first, lock)
       yield* second.faults.losePushes(true)
       let got = false
       yield* second.fork(lock.withLock(() => Effect.sync(() => void (got = true))))
@@ -276,8 +281,7 @@ export const cases: ReadonlyArray<Case> = [
     Effect.gen(function*() {
       const lock = Lock.make(kit.name("lock"), { ttl })
       const [first, second] = [processOf(kit), processOf(kit)]
-      const holder = yield* first.fork(holds(lock))
-      yield* kit.breathe
+      const holder = yield* holding(kit, first, lock)
       const waiting = yield* second.fork(holds(lock))
       yield* kit.elapse(200)
       yield* kit.within(2_000, interrupted(waiting), "the end of the wait")
@@ -288,8 +292,7 @@ export const cases: ReadonlyArray<Case> = [
   define("locks of other names do not wait for each other", (kit) =>
     Effect.gen(function*() {
       const [one, other] = [Lock.make(kit.name("lock")), Lock.make(kit.name("lock"))]
-      yield* processOf(kit).fork(holds(one))
-      yield* kit.breathe
+      yield* holding(kit, processOf(kit), one)
       yield* kit.within(soon, processOf(kit).run(other.withLock(() => Effect.void)), "the other lock")
     }))
 ]

@@ -13,7 +13,7 @@ import * as Task from "../../Task.ts"
 import * as Worker from "../../Worker.ts"
 import type { WorkerOptions } from "../../WorkerOptions.ts"
 import * as Check from "../Check.ts"
-import { type Case, define, done, lease, never } from "./kit.ts"
+import { type Case, define, done, lease, longLease, never } from "./kit.ts"
 
 export const cases: ReadonlyArray<Case> = [
   define(
@@ -23,7 +23,8 @@ export const cases: ReadonlyArray<Case> = [
         const work = kit.work()
         yield* kit.worker(work, (run) => Effect.andThen(Effect.sleep(1_500), done(run)), {
           concurrency: 1,
-          prefetch: 10
+          prefetch: 10,
+          idleTimeout: longLease
         })
         const [one, two] = yield* kit.enqueue(work, "one", "two")
         yield* kit.started("one")
@@ -82,7 +83,8 @@ export const cases: ReadonlyArray<Case> = [
         const work = kit.work({ maxAttempts: 1 })
         yield* kit.worker(work, (run) => run.job === "dead" ? Effect.fail("broken") : Effect.never, {
           concurrency: 1,
-          prefetch: 0
+          prefetch: 0,
+          idleTimeout: longLease
         })
         const [dead] = yield* kit.enqueue(work, "dead")
         yield* kit.outcome(dead!)
@@ -112,7 +114,8 @@ export const cases: ReadonlyArray<Case> = [
       const work = kit.work({ maxAttempts: 1 })
       const worker = yield* kit.worker(work, (run) => run.job === "dead" ? Effect.fail("broken") : Effect.never, {
         concurrency: 1,
-        prefetch: 0
+        prefetch: 0,
+        idleTimeout: longLease
       })
       const [dead] = yield* kit.enqueue(work, "dead")
       yield* kit.outcome(dead!)
@@ -134,9 +137,13 @@ export const cases: ReadonlyArray<Case> = [
       Check.equal(yield* ids("queued"), queued.map(({ id }) => id).sort(), "queued jobs")
       Check.equal(yield* ids("scheduled"), [scheduled.id], "scheduled jobs")
       Check.equal(yield* ids("dead"), [dead!.id], "dead letters")
-      const workers = yield* JobQueue.workers({ limit: 1_000 })
-      const own = workers.items.find(({ id }) => id === worker.id)
-      Check.equal([own?.running, own?.tasks, own?.queues], [1, ["Work"], [kit.queue]], "what the worker says of itself")
+      const own = yield* kit.eventually(
+        Effect.map(JobQueue.workers({ limit: 1_000 }), ({ items }) => items.find(({ id }) => id === worker.id)),
+        (row) => row?.running === 1,
+        "what the worker says of its runs",
+        2_000
+      )
+      Check.equal([own?.tasks, own?.queues], [["Work"], [kit.queue]], "what the worker says of itself")
     })),
 
   define("a burst runs what is due, leaves what is not, and says how much that is", (kit) =>
@@ -204,7 +211,7 @@ export const cases: ReadonlyArray<Case> = [
     (kit) =>
       Effect.gen(function*() {
         const work = kit.work()
-        const first = yield* kit.worker(work, never, { concurrency: 3, prefetch: 0 })
+        const first = yield* kit.worker(work, never, { concurrency: 3, prefetch: 0, idleTimeout: longLease })
         yield* kit.enqueue(work, "one", "two", "three", "four", "five")
         yield* kit.until(() => kit.journal.running.length === 3, "three runs")
         yield* kit.elapse(500)
@@ -228,7 +235,7 @@ export const cases: ReadonlyArray<Case> = [
           concurrency: 2,
           prefetch: 2,
           taskConcurrency: { Work: 1 },
-          idleTimeout: lease
+          idleTimeout: longLease
         }).pipe(
           Layer.provide(work.toLayer(kit.journal.watch(id, never))),
           Layer.provide(free.toLayer(() => Effect.succeed("free")))

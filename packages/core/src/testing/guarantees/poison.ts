@@ -125,8 +125,9 @@ export const cases: ReadonlyArray<Case> = [
               return run.job
             })
           )
-        }, { maxDeliveries: 3 })
-        yield* kit.until(() => atOnce === 1, "the run of the first suspect", lease + reclaim)
+          // a machine that stands still must not take a suspect away
+        }, { maxDeliveries: 3, idleTimeout: 3 * lease })
+        yield* kit.until(() => atOnce === 1, "the run of the first suspect", 3 * lease + reclaim)
         const [healthy] = yield* kit.enqueue(work, "healthy")
         Check.equal(yield* kit.outcome(healthy!), "succeeded: done: healthy", "the end of a healthy job")
         yield* kit.within(15_000, Effect.forEach(jobs, (job) => job.await), "the end of all suspects")

@@ -9,7 +9,7 @@ import { RescheduleError } from "../../JobError.ts"
 import * as JobQueue from "../../JobQueue.ts"
 import * as Signing from "../../Signing.ts"
 import * as Check from "../Check.ts"
-import { type Case, define, done, type Kit, never } from "./kit.ts"
+import { type Case, define, done, type Kit, longLease, never } from "./kit.ts"
 
 /** How much later than due a job may start on an idle worker, ms. */
 const tolerance = 1_000
@@ -54,7 +54,7 @@ export const cases: ReadonlyArray<Case> = [
       yield* kit.worker(work, (run) => run.attempt === 1 ? Effect.fail("again") : done(run))
       const [job] = yield* kit.enqueue(work, "one")
       yield* kit.started("one")
-      yield* kit.elapse(300)
+      yield* kit.reached(job!, "scheduled")
       Check.equal(yield* job!.reschedule({ delay: 500 }), "rescheduled", "the answer")
       const { attempts, lastError, state } = yield* job!.info
       Check.equal([state, attempts, lastError], ["scheduled", 1, "again"], "what it says of itself")
@@ -85,7 +85,7 @@ export const cases: ReadonlyArray<Case> = [
   define("a job that is due or runs is neither moved nor interrupted", (kit) =>
     Effect.gen(function*() {
       const work = kit.work()
-      const worker = yield* kit.worker(work, never, { concurrency: 1, prefetch: 0 })
+      const worker = yield* kit.worker(work, never, { concurrency: 1, prefetch: 0, idleTimeout: longLease })
       const [runs, waits] = yield* kit.enqueue(work, "runs", "waits")
       yield* kit.started("runs")
       for (const [job, state] of [[runs!, "running"], [waits!, "queued"]] as const) {

@@ -3,10 +3,12 @@
  */
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
+import * as Latch from "effect/Latch"
 import * as Stream from "effect/Stream"
 import * as ActorEvents from "../../ActorEvents.ts"
 import type { Directive } from "../../ActorSupervision.ts"
 import * as DeadLetter from "../../DeadLetter.ts"
+import { Transport } from "../../Transport.ts"
 import * as Check from "../Check.ts"
 import { type Case, define, type Kit, lease, reclaim } from "./kit.ts"
 import * as Ledger from "./ledger.ts"
@@ -26,11 +28,24 @@ const deadLetters = (kit: Kit) => Effect.map(DeadLetter.list(kit.queue), ({ item
 const watch = (kit: Kit) =>
   Effect.gen(function*() {
     const events: Array<ActorEvents.ActorEvent> = []
+    const active = yield* Latch.make()
+    const { transport } = kit
+    const subscribed: Transport["Service"] = {
+      ...transport,
+      bus: {
+        ...transport.bus,
+        subscribe: (...given) => Effect.tap(transport.bus.subscribe(...given), () => active.open)
+      }
+    }
     yield* Effect.forkChild(
-      Stream.runForEach(ActorEvents.stream("Ledger"), (event) => Effect.sync(() => events.push(event))),
+      Effect.provideService(
+        Stream.runForEach(ActorEvents.stream("Ledger"), (event) => Effect.sync(() => events.push(event))),
+        Transport,
+        subscribed
+      ),
       { startImmediately: true }
     )
-    yield* kit.elapse(50)
+    yield* kit.within(1_000, active.await, "the subscription to events")
     return (key: string) => events.filter((event) => event.key === key).map((event) => event._tag)
   })
 
@@ -117,6 +132,7 @@ export const cases: ReadonlyArray<Case> = [
         Check.equal(yield* ledger.resume(key), false, "the answer of a second resume")
         Check.equal(yield* kit.within(16_000, Fiber.join(stopped), "the answer"), 1, "the answer of what stopped it")
         Check.equal(yield* kit.within(1_000, Fiber.join(behind), "the answer"), 2, "the answer of what waited")
+        yield* kit.until(() => events(key).length >= 2, "the events")
         Check.equal(events(key), ["Stopped", "Resumed"], "the events")
         Check.equal(yield* deadLetters(kit), [], "the dead letters")
       })
@@ -178,7 +194,7 @@ export const cases: ReadonlyArray<Case> = [
       yield* kit.elapse(100)
       const asked = yield* Effect.forkChild(client("a").Add("one"), { startImmediately: true })
       yield* kit.started("one")
-      yield* kit.elapse(100)
+      yield* kit.eventually(Ledger.entries(ledger, "a"), ({ length }) => length === 2, "the write of the message")
       yield* kit.faults.heal
       Check.equal(yield* kit.within(1_000, Fiber.join(reset), "the reset"), true, "the answer of reset")
       Check.equal(yield* Ledger.entries(ledger, "a"), [], "the entries after the reset")

@@ -66,6 +66,10 @@ describe.each([
     expect(all("child")).toEqual([])
   })
 
+  it("does not call the SDK for what its sampler would drop with the parent", () => {
+    expect(told.inVain).toEqual([])
+  })
+
   it("leaves the status unset but for failures, which have a type", () => {
     expect(one("success").status).toEqual({ code: 0 })
     const failure = one("failure")

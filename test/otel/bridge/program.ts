@@ -40,6 +40,16 @@ const sampler: Trace.Sampler = {
   }
 }
 
+/** Spans for which the SDK was called though their parent is not sampled. */
+const inVain: Array<string> = []
+const never: Trace.Sampler = {
+  shouldSample: (_context, _traceId, name) => {
+    inVain.push(name)
+    return { decision: Trace.SamplingDecision.NOT_RECORD }
+  },
+  toString: () => "AlwaysOffSampler"
+}
+
 const finished: Array<Trace.ReadableSpan> = []
 const spanProcessor: Trace.SpanProcessor = {
   onStart: () => {},
@@ -59,7 +69,7 @@ const metricReader = new Metrics.PeriodicExportingMetricReader({
 const configuration = {
   serviceName: "bridge",
   autoDetectResources: false,
-  sampler: new Trace.ParentBasedSampler({ root: sampler, localParentSampled: sampler }),
+  sampler: new Trace.ParentBasedSampler({ root: sampler, localParentSampled: sampler, localParentNotSampled: never }),
   spanProcessors: [spanProcessor],
   metricReaders: [metricReader],
   logRecordProcessors: [],
@@ -285,6 +295,6 @@ await sdk?.shutdown()
 server.close()
 redis.disconnect()
 
-const everything = { sampled, spans: finished.map(told), metrics, settledIn }
+const everything = { sampled, inVain, spans: finished.map(told), metrics, settledIn }
 export type Told = typeof everything
 process.send?.(everything)

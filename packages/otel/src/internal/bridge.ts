@@ -15,6 +15,7 @@ import { AttributesView } from "./attributesView.ts"
 import * as Current from "./currentContext.ts"
 import * as Outcome from "./outcome.ts"
 import { setSpan } from "./spanContext.ts"
+import * as Unsampled from "./unsampled.ts"
 
 const kinds: Record<Tracer.SpanKind, Otel.SpanKind> = {
   internal: Otel.SpanKind.INTERNAL,
@@ -174,8 +175,13 @@ class BridgeSpan implements Current.WithContext, Telemetry.SurroundingSpan {
   }
 }
 
-export const make = (tracer: Otel.Tracer): Tracer.Tracer =>
-  Tracer.make({
-    span: (options) => new BridgeSpan(tracer, options),
+export const make = (tracer: Otel.Tracer): Tracer.Tracer => {
+  const follows = Unsampled.followsParents(tracer)
+  return Tracer.make({
+    span: (options) =>
+      follows && !options.root && Option.isSome(options.parent) && !options.parent.value.sampled
+        ? new Unsampled.Unsampled(options, options.parent)
+        : new BridgeSpan(tracer, options),
     context: Current.run
   })
+}

@@ -36,14 +36,16 @@ export interface Frame {
 export const toBytes = (format: number, header: Header, body: Uint8Array): Uint8Array =>
   write(format, JSON.stringify(header), body)
 
-/** The same with a header that is JSON already. */
-export const write = (format: number, header: string, body: Uint8Array): Uint8Array => {
+/** The same with a header that is JSON already. `rest` is the end of the body. */
+export const write = (format: number, header: string, body: Uint8Array, rest?: Uint8Array): Uint8Array => {
+  const room = body.length + (rest?.length ?? 0)
   // the text begins with room for the prefix: one write instead of two
-  const bytes = Bytes.encode(blank + header, body.length)
-  const end = bytes.length - body.length
+  const bytes = Bytes.encode(blank + header, room)
+  const end = bytes.length - room
   bytes[0] = format
   writeUint32(bytes, 1, end - prefix)
   bytes.set(body, end)
+  if (rest !== undefined) bytes.set(rest, end + body.length)
   return bytes
 }
 

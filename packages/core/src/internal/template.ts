@@ -36,7 +36,7 @@ export interface Found<Fields> {
 const ascii = /^[\x20-\x7e]*$/
 
 /** What JSON writes as it is, as far as it is common. */
-const plain = /^[\x20\x21\x23-\x5b\x5d-\x7e]*$/
+export const plain = /^[\x20\x21\x23-\x5b\x5d-\x7e]*$/
 
 const digitsEnd = (text: string, start: number): number => {
   let at = start

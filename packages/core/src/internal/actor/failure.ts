@@ -3,6 +3,7 @@
  */
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
+import { constVoid } from "effect/Function"
 import type { ActorEvent } from "../../ActorEvents.ts"
 import type { Directive, Failure } from "../../ActorSupervision.ts"
 import { Discard, RetryAfter, Snooze } from "../../Execution.ts"
@@ -31,7 +32,7 @@ const finish = (turn: Turn, seen: State.Seen, ended: Ended): Effect.Effect<Confl
   turn.mayStayUnwritten
     ? Effect.fail(ended)
     : Effect.flatMap(
-      write(turn, seen, { ...seen.row, last: lastOf(turn, ended) }, turn.slot.state),
+      write(turn, seen, { ...seen.row, last: lastOf(turn, ended) }, turn.slot.state, constVoid),
       (outcome) => outcome === conflict ? Effect.succeed(conflict) : Effect.fail(ended)
     )
 
@@ -96,7 +97,7 @@ const supervise = Effect.fnUntraced(function*(
       ? failure.message
       : `${failure.message} (${restarts.length} failures within ${intensity?.within} ms)`
     const stopped = { at: now, message: message.tag, id: execution.id, reason: reason.slice(0, 1_024) }
-    const outcome = yield* write(turn, seen, { ...seen.row, restarts, stopped }, slot.state)
+    const outcome = yield* write(turn, seen, { ...seen.row, restarts, stopped }, slot.state, constVoid)
     if (outcome === conflict) return conflict
     yield* runtime.slots.passivate(slot)
     yield* report(turn, "Stopped", reason, now)
@@ -105,7 +106,7 @@ const supervise = Effect.fnUntraced(function*(
   const ended = execution.attempt >= execution.maxAttempts ? yield* endOf(turn, failure, false) : undefined
   if (intensity !== undefined || !turn.mayStayUnwritten) {
     const last = ended === undefined ? seen.row.last : lastOf(turn, ended)
-    const outcome = yield* write(turn, seen, { ...seen.row, restarts, last }, slot.state)
+    const outcome = yield* write(turn, seen, { ...seen.row, restarts, last }, slot.state, constVoid)
     if (outcome === conflict) return conflict
   }
   yield* runtime.slots.passivate(slot)

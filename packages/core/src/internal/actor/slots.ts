@@ -36,6 +36,8 @@ export interface Slot<Active> {
 /** A place in the queue for a key. Whoever took it leaves it, also without having waited. */
 export interface Turn<Active> {
   readonly slot: Slot<Active>
+  /** Nobody else has the turn: there is nothing to wait for. */
+  readonly isFree: boolean
   readonly wait: Effect.Effect<void>
   readonly leave: () => void
 }
@@ -126,7 +128,8 @@ export const make = <Active>(options: {
 
     const take: Slots<Active>["take"] = (key) => {
       const slot = enter(key)
-      let mine = !slot.busy
+      const isFree = !slot.busy
+      let mine = isFree
       slot.busy = true
       let grant = () => {
         mine = true
@@ -134,6 +137,7 @@ export const make = <Active>(options: {
       if (!mine) slot.waiting.push(() => grant())
       return {
         slot,
+        isFree,
         wait: Effect.callback<void>((resume) => {
           if (mine) return resume(Effect.void)
           grant = () => {

@@ -22,10 +22,13 @@ export const patiently = <A, E extends { readonly _tag: string }>(
   call: Effect.Effect<A, E | TransportError>
 ): Effect.Effect<A, E | TransportError> =>
   // the schedule is not even built while the broker is there
-  Effect.catch(call, (error) =>
-    isAway(error) ? Effect.retry(Effect.delay(call, 50), { while: isAway, schedule: backoff }) : Effect.fail(error))
+  Effect.catch(call, (error) => isAway(error) ? again(call) : Effect.fail(error))
 
-const isAway = (error: unknown) => error instanceof TransportError && error.reason._tag === "Unavailable"
+/** For a call that failed because the broker is away. */
+export const again = <A, E>(call: Effect.Effect<A, E>): Effect.Effect<A, E> =>
+  Effect.retry(Effect.delay(call, 50), { while: isAway, schedule: backoff })
+
+export const isAway = (error: unknown) => error instanceof TransportError && error.reason._tag === "Unavailable"
 
 /** The state as one message sees and changes it. */
 export class Draft implements ActorState<unknown> {

@@ -13,12 +13,13 @@
  *   same, and what writes nothing looks when it has run.
  * - An end is written to the row first, unless it changes nothing and nobody else can have had the message.
  */
-import type * as Cause from "effect/Cause"
+import * as Cause from "effect/Cause"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Codec from "../../Codec.ts"
 import { Discard, type Execution, Snooze } from "../../Execution.ts"
+import type { Store } from "../../Store.ts"
 import { encodeWith, type Encoding, Ended, orElse, TimedOut, Undecodable, Unencodable } from "../handler.ts"
 import { type Lease, leaseOf } from "../worker/execution.ts"
 import type * as Row from "./row.ts"
@@ -70,29 +71,36 @@ const load = (turn: Turn): Effect.Effect<State.Seen, Snooze> =>
       : later(turn, refusedDelay, "Cannot read", error)
   ))
 
-/** Writes the row. The state that the slot knows is then `state`. */
-export const write = (
+type Put = ReturnType<Store["put"]>
+
+/** Writes the row, and then answers. The state that the slot knows is then `state`. */
+export const write = <A>(
   turn: Turn,
   seen: State.Seen,
   row: Row.Row,
-  state: unknown
-): Effect.Effect<Conflict | undefined, Snooze> => {
+  state: unknown,
+  onWritten: () => A
+): Effect.Effect<A | Conflict, Snooze> => {
   const { lease, runtime, slot } = turn
   const { store } = runtime.transport
   const put = Effect.suspend(() =>
     store.put(states(runtime.address), slot.key, runtime.vault.seal(slot.key, row), { ifRevision: seen.revision })
   )
-  const written = State.patiently(put).pipe(
-    Effect.map((revision): undefined => {
-      State.remember(slot, { revision, row }, state)
-    }),
-    Effect.catch((error): Effect.Effect<Conflict, Snooze> =>
-      error._tag === "RevisionConflict"
-        // also after a write of our own whose answer was lost: the next look finds its outcome
-        ? Effect.succeed(conflict)
-        : later(turn, refusedDelay, "Cannot write", error)
-    )
-  )
+  const write = (put: Put): Effect.Effect<A | Conflict, Snooze> =>
+    Effect.matchEffect(put, {
+      onSuccess: (revision): Effect.Effect<A | Conflict, Snooze> => {
+        State.remember(slot, { revision, row }, state)
+        return Effect.succeed(onWritten())
+      },
+      onFailure: (error) =>
+        error._tag === "RevisionConflict"
+          // also after a write of our own whose answer was lost: the next look finds its outcome
+          ? Effect.succeed(conflict)
+          : State.isAway(error)
+          ? write(State.again(put))
+          : later(turn, refusedDelay, "Cannot write", error)
+    })
+  const written = write(put)
   return slot.knownAt < lease.order ? written : Effect.andThen(lease.confirm, written)
 }
 
@@ -111,19 +119,26 @@ const encodeState = ({ encoding, runtime }: Turn, state: unknown, room: number) 
     ({ message }) => new Unencodable(`the new state: ${message}`)
   )
 
+/** In a scope of the message's own. */
+const handled = (turn: Turn, draft: State.Draft, payload: unknown): Effect.Effect<unknown, unknown> => {
+  const { execution, message, runtime, slot } = turn
+  const handle = (handlers: Handlers) => Effect.scoped(handlers[message.tag]!(payload, draft, execution))
+  const { active } = slot
+  // suspended: what throws fails this message only
+  return active === undefined
+    ? Effect.flatMap(runtime.slots.activate(slot), handle)
+    : Effect.suspend(() => handle(active.value))
+}
+
 /** Decodes, runs, encodes. */
 const handle = (turn: Turn, draft: State.Draft, body: Uint8Array, decodeWith: Codec.Codec) => {
-  const { encoding, execution, message, runtime, slot } = turn
+  const { encoding, message } = turn
   const { task, timeout } = message
   const decoded = orElse(Codec.compiled(decodeWith, task.payloadSchema).decode(body), (text) => new Undecodable(text))
-  const handled = Effect.flatMapEager(decoded, (payload) =>
-    Effect.flatMap(
-      runtime.slots.activate(slot),
-      (handlers) => Effect.scoped(handlers[message.tag]!(payload, draft, execution))
-    ))
+  const run = Effect.flatMapEager(decoded, (payload) => handled(turn, draft, payload))
   const timed = timeout === undefined
-    ? handled
-    : Effect.timeoutOrElse(handled, { duration: timeout, orElse: () => Effect.fail(new TimedOut(timeout)) })
+    ? run
+    : Effect.timeoutOrElse(run, { duration: timeout, orElse: () => Effect.fail(new TimedOut(timeout)) })
   const done = Effect.flatMap(
     timed,
     (success) =>
@@ -136,10 +151,20 @@ const handle = (turn: Turn, draft: State.Draft, body: Uint8Array, decodeWith: Co
   return done as Effect.Effect<Done, unknown>
 }
 
-const commit = (turn: Turn, seen: State.Seen, draft: State.Draft, done: Done) => {
-  if (done.state === undefined && turn.mayStayUnwritten) return Effect.succeed(done.value)
-  const { contentType } = turn.encoding.codec
-  const { enqueuedAt, id } = turn.execution
+const commit = (
+  turn: Turn,
+  seen: State.Seen,
+  draft: State.Draft,
+  done: Done
+): Effect.Effect<Uint8Array | Conflict, Snooze> => {
+  const { encoding, execution, lease, mayStayUnwritten, slot } = turn
+  const end = () => {
+    slot.last = lease.turnId
+    return done.value
+  }
+  if (done.state === undefined && mayStayUnwritten) return Effect.sync(end)
+  const { contentType } = encoding.codec
+  const { enqueuedAt, id } = execution
   const row: Row.Row = {
     ...seen.row,
     applied: seen.row.applied + 1,
@@ -147,7 +172,7 @@ const commit = (turn: Turn, seen: State.Seen, draft: State.Draft, done: Done) =>
     state: done.state ?? seen.row.state,
     last: { id, enqueuedAt, outcome: { _tag: "Succeeded", contentType, value: done.value } }
   }
-  return Effect.map(write(turn, seen, row, draft.value), (outcome) => outcome ?? done.value)
+  return write(turn, seen, row, draft.value, end)
 }
 
 /** The answer of a message that was decided before: as it was, whatever codec wrote it. */
@@ -190,50 +215,77 @@ type OnFailure = (
 const isKnown = ({ lease, slot }: Turn) =>
   lease.isFirst && lease.follows !== undefined && lease.follows === slot.last && slot.revision >= 0
 
-const perform = Effect.fnUntraced(function*(
+/** What a message needs beside its turn. */
+interface Work {
+  readonly body: Uint8Array
+  readonly decodeWith: Codec.Codec
+  readonly onFailure: OnFailure
+}
+
+/** Runs the handler on what was seen, and writes how it ended. `assumed`: the row was not read for this message. */
+const attempt = (
   turn: Turn,
-  body: Uint8Array,
-  decodeWith: Codec.Codec,
-  onFailure: OnFailure
-): Effect.fn.Return<Uint8Array, unknown> {
-  const { execution, lease, runtime, slot } = turn
-  let assumed = isKnown(turn)
-  slot.last = undefined
-  while (true) {
-    let seen: State.Seen = assumed ? { revision: slot.revision, row: slot.row } : yield* load(turn)
-    if (!assumed) {
-      const { row } = seen
-      if (isDecided(row, execution)) return yield* repeat(turn, row.last!.outcome)
-      if (row.stopped !== undefined) {
-        const { at } = row.stopped
-        const now = yield* Effect.orElseSucceed(runtime.transport.clock, () => at)
-        return yield* sleep(now - at)
-      }
-      if (seen.revision !== slot.revision) {
-        const state = yield* Effect.catch(
-          State.decode(runtime, slot.key, row),
-          (error) => later(turn, unreadableDelay, "Cannot run", error)
-        )
-        State.remember(slot, seen, state)
-      }
-    }
-    const draft = new State.Draft(slot.key, slot.state)
-    const exit = yield* Effect.exit(handle(turn, draft, body, decodeWith))
-    const writes = Exit.isSuccess(exit) && exit.value.state !== undefined
-    if (assumed && !writes) seen = yield* load(turn)
-    const ended = seen.revision !== slot.revision
-      ? conflict
-      : Exit.isSuccess(exit)
-      ? yield* commit(turn, seen, draft, exit.value)
-      : yield* onFailure(turn, seen, exit.cause)
-    if (ended !== conflict) {
-      slot.last = lease.turnId
-      return ended
-    }
-    slot.revision = -1
-    assumed = false
+  { body, decodeWith, onFailure }: Work,
+  seen: State.Seen,
+  assumed: boolean
+): Effect.Effect<Uint8Array | Conflict, unknown> => {
+  const { slot } = turn
+  const draft = new State.Draft(slot.key, slot.state)
+  /** What changes nothing looks whether the row is still the same. */
+  const look = (end: (seen: State.Seen) => Effect.Effect<Uint8Array | Conflict, unknown>) =>
+    assumed
+      ? Effect.flatMap(
+        load(turn),
+        (now) => now.revision === slot.revision ? end(now) : Effect.succeed<Conflict>(conflict)
+      )
+      : end(seen)
+  return Effect.matchCauseEffect(handle(turn, draft, body, decodeWith), {
+    onSuccess: (done) => {
+      const end = (seen: State.Seen) => commit(turn, seen, draft, done)
+      return done.state === undefined ? look(end) : end(seen)
+    },
+    onFailure: (cause) => look((seen) => onFailure(turn, seen, cause))
+  })
+}
+
+/** Reads the row first. */
+const begin = Effect.fnUntraced(function*(
+  turn: Turn,
+  work: Work
+): Effect.fn.Return<Uint8Array | Conflict, unknown> {
+  const { execution, runtime, slot } = turn
+  const seen = yield* load(turn)
+  const { row } = seen
+  if (isDecided(row, execution)) return yield* repeat(turn, row.last!.outcome)
+  if (row.stopped !== undefined) {
+    const { at } = row.stopped
+    const now = yield* Effect.orElseSucceed(runtime.transport.clock, () => at)
+    return yield* sleep(now - at)
   }
+  if (seen.revision !== slot.revision) {
+    const state = yield* Effect.catch(
+      State.decode(runtime, slot.key, row),
+      (error) => later(turn, unreadableDelay, "Cannot run", error)
+    )
+    State.remember(slot, seen, state)
+  }
+  return yield* attempt(turn, work, seen, false)
 })
+
+const perform = (turn: Turn, work: Work): Effect.Effect<Uint8Array, unknown> => {
+  const { slot } = turn
+  const known = isKnown(turn)
+  slot.last = undefined
+  const next = (ended: Uint8Array | Conflict): Effect.Effect<Uint8Array, unknown> => {
+    if (ended !== conflict) return Effect.succeed(ended)
+    slot.revision = -1
+    return Effect.flatMap(begin(turn, work), next)
+  }
+  const first = known
+    ? attempt(turn, work, { revision: slot.revision, row: slot.row }, true)
+    : begin(turn, work)
+  return Effect.flatMap(first, next)
+}
 
 /** Runs a message in the turn of its key. */
 export const run = (
@@ -261,10 +313,17 @@ export const run = (
       slot: place.slot,
       mayStayUnwritten: lease.isFirst && runtime.transport.capabilities.fencedSettle
     }
-    // what an interrupted handler left behind in memory, nobody knows
-    const performed = Effect.onInterrupt(
-      perform(turn, body, decodeWith, onFailure),
-      () => runtime.slots.passivate(place.slot)
-    )
-    return Effect.onExit(Effect.andThen(place.wait, performed), () => Effect.sync(place.leave))
+    let began = false
+    const performed = Effect.suspend(() => {
+      began = true
+      return perform(turn, { body, decodeWith, onFailure })
+    })
+    return Effect.onExitPrimitive(place.isFree ? performed : Effect.andThen(place.wait, performed), (exit) => {
+      if (began && Exit.isFailure(exit) && Cause.hasInterrupts(exit.cause)) {
+        // what an interrupted handler left behind in memory, nobody knows
+        return Effect.ensuring(runtime.slots.passivate(place.slot), Effect.sync(place.leave))
+      }
+      place.leave()
+      return undefined
+    })
   })

@@ -11,3 +11,10 @@ export const text = (bytes: Buffer): string => bytes.toString("utf8")
 
 /** For what is ASCII by construction: entry ids. */
 export const ascii = (bytes: Buffer): string => bytes.toString("latin1")
+
+/** A whole number in digits. `Number` of a Buffer makes a text of it first, in JavaScript. */
+export const integer = (bytes: Buffer): number => {
+  let number = 0
+  for (let i = 0; i < bytes.length; i++) number = number * 10 + (bytes[i]! - 0x30)
+  return number
+}

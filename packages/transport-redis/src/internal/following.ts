@@ -9,22 +9,27 @@ import { waiting } from "./keys.ts"
 const most = 4_096
 
 export class Following {
-  private readonly turnIds = new Map<string, string>()
+  /** By stream and entry. */
+  private readonly turnIds = new Map<string, Map<string, string>>()
 
   /** `entries`: what the script of the cycle said of one group of `order`. */
   add(order: ReadonlyArray<Own>, { start, stream }: Keyed, entries: string): void {
-    if (this.turnIds.size > most) this.turnIds.clear()
     const next = waiting(stream.slice(2))
-    entries.split(" ").forEach((entry, i) => {
-      if (entry !== "-") this.turnIds.set(next + entry, order[start + i]!.delivery.turnId)
-    })
+    let turnIds = this.turnIds.get(next)
+    if (turnIds === undefined) this.turnIds.set(next, turnIds = new Map())
+    if (turnIds.size > most) turnIds.clear()
+    const list = entries.split(" ")
+    for (let i = 0; i < list.length; i++) {
+      const entry = list[i]!
+      if (entry !== "-") turnIds.set(entry, order[start + i]!.delivery.turnId)
+    }
   }
 
   /** The `turnId` of the delivery before, once. */
   take(stream: string, entry: string): string | undefined {
-    if (this.turnIds.size === 0) return undefined
-    const turnId = this.turnIds.get(stream + entry)
-    if (turnId !== undefined) this.turnIds.delete(stream + entry)
+    const turnIds = this.turnIds.get(stream)
+    const turnId = turnIds?.get(entry)
+    if (turnId !== undefined) turnIds?.delete(entry)
     return turnId
   }
 }

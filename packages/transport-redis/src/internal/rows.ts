@@ -6,6 +6,7 @@ import type { Row } from "@troupe/core/Store"
 import type { TransportError } from "@troupe/core/TransportError"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
+import * as Bytes from "./bytes.ts"
 import type { Arg, Link } from "./link.ts"
 import * as Lua from "./lua.ts"
 import * as Script from "./script.ts"
@@ -78,13 +79,19 @@ for _, list in pairs(added) do call(unpack(list)) end
 return out
 `)
 
-/** Rows per command, and their bytes: Redis does nothing else meanwhile. */
-const maxRows = 64
+/** Rows per command: Redis takes them while the next ones are made. And their bytes: it does nothing else meanwhile. */
+const maxRows = 16
 const maxBytes = 512 * 1024
+
+/** Who waits for the answer of one row. */
+interface Waiter<A> {
+  readonly onAnswer: (answer: A) => void
+  readonly onError: (error: TransportError) => void
+}
 
 interface Batch<A> {
   readonly args: Array<Arg>
-  readonly answers: Array<(answer: Effect.Effect<A, TransportError>) => void>
+  readonly waiters: Array<Waiter<A>>
   bytes: number
 }
 
@@ -109,16 +116,14 @@ class Collector<A> {
     this.read = read
   }
 
-  call(base: string, args: ReadonlyArray<Arg>, bytes: number): Effect.Effect<A, TransportError> {
-    return Effect.callback<A, TransportError>((resume) => {
-      let batch = this.batches.get(base)
-      if (batch === undefined) this.batches.set(base, batch = { args: ["1", base], answers: [], bytes: 0 })
-      for (const arg of args) batch.args.push(arg)
-      batch.answers.push(resume)
-      batch.bytes += bytes
-      if (batch.answers.length >= maxRows || batch.bytes >= maxBytes) this.flush(base, batch)
-      else this.arm()
-    })
+  call(base: string, args: ReadonlyArray<Arg>, bytes: number, waiter: Waiter<A>): void {
+    let batch = this.batches.get(base)
+    if (batch === undefined) this.batches.set(base, batch = { args: ["1", base], waiters: [], bytes: 0 })
+    for (let i = 0; i < args.length; i++) batch.args.push(args[i]!)
+    batch.waiters.push(waiter)
+    batch.bytes += bytes
+    if (batch.waiters.length >= maxRows || batch.bytes >= maxBytes) this.flush(base, batch)
+    else this.arm()
   }
 
   private arm(): void {
@@ -130,7 +135,7 @@ class Collector<A> {
     })
   }
 
-  private flush(base: string, { answers, args }: Batch<A>): void {
+  private flush(base: string, { args, waiters }: Batch<A>): void {
     this.batches.delete(base)
     const { link, read, script, what } = this
     link.request({
@@ -142,10 +147,10 @@ class Collector<A> {
       repeatable: true,
       onReply: (reply) => {
         const values = reply as ReadonlyArray<Buffer | null>
-        for (const [index, answer] of answers.entries()) answer(Effect.succeed(read(values, index)))
+        for (let i = 0; i < waiters.length; i++) waiters[i]!.onAnswer(read(values, i))
       },
       onError: (error) => {
-        for (const answer of answers) answer(Effect.fail(error))
+        for (const { onError } of waiters) onError(error)
       }
     })
   }
@@ -158,17 +163,24 @@ export class Rows {
   constructor(link: Link) {
     this.reads = new Collector(link, "get of rows", get, (reply, index) => {
       const [revision, value] = [reply[2 * index], reply[2 * index + 1]]
-      return revision == null || value == null ? Option.none() : Option.some({ revision: Number(revision), value })
+      return revision == null || value == null
+        ? Option.none()
+        : Option.some({ revision: Bytes.integer(revision), value })
     })
     this.writes = new Collector(link, "put of rows", put, (reply, index) => reply[index] ?? null)
   }
 
   get(base: string, row: string): Effect.Effect<Option.Option<Row>, TransportError> {
-    return this.reads.call(base, [row], 0)
+    return Effect.callback((resume) =>
+      this.reads.call(base, [row], 0, {
+        onAnswer: (found) => resume(Effect.succeed(found)),
+        onError: (error) => resume(Effect.fail(error))
+      })
+    )
   }
 
-  /** Answers the new revision, `null` on a conflict. */
-  put(base: string, args: ReadonlyArray<Arg>, bytes: number): Effect.Effect<Buffer | null, TransportError> {
-    return this.writes.call(base, args, bytes)
+  /** `onAnswer` gets the new revision, `null` on a conflict. */
+  put(base: string, args: ReadonlyArray<Arg>, bytes: number, waiter: Waiter<Buffer | null>): void {
+    this.writes.call(base, args, bytes, waiter)
   }
 }

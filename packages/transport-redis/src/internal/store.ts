@@ -200,7 +200,7 @@ export class RedisStore implements Store {
     options: PutOptions = {}
   ): Effect.Effect<number, TransportError | RevisionConflict> => {
     if (isRecords(collection)) return readOnly("put", collection)
-    return Effect.suspend(() => {
+    return Effect.callback<number, TransportError | RevisionConflict>((resume) => {
       const { base, index, rows } = this.place(collection)
       const { ifRevision, timeToLive } = options
       const writer = `${this.writer}${(this.writes++).toString(36)}`
@@ -214,12 +214,16 @@ export class RedisStore implements Store {
         key,
         bytes
       ]
-      return this.rows.put(base, args, bytes.length)
-    }).pipe(Effect.flatMap((revision) =>
-      revision === null
-        ? Effect.fail(new RevisionConflict({ collection: collection.name, key, expected: options.ifRevision ?? 0 }))
-        : Effect.succeed(Number(revision))
-    ))
+      this.rows.put(base, args, bytes.length, {
+        onAnswer: (revision) =>
+          resume(
+            revision === null
+              ? Effect.fail(new RevisionConflict({ collection: collection.name, key, expected: ifRevision ?? 0 }))
+              : Effect.succeed(Bytes.integer(revision))
+          ),
+        onError: (error) => resume(Effect.fail(error))
+      })
+    })
   }
 
   readonly remove: Store["remove"] = (collection, key, options) => {
@@ -249,7 +253,7 @@ export class RedisStore implements Store {
       const [next, ...found] = reply as [Buffer, ...Array<Buffer>]
       const items: Array<KeyedRow> = []
       for (let i = 0; i + 2 < found.length; i += 3) {
-        items.push({ key: Bytes.text(found[i]!), revision: Number(found[i + 1]), value: found[i + 2]! })
+        items.push({ key: Bytes.text(found[i]!), revision: Bytes.integer(found[i + 1]!), value: found[i + 2]! })
       }
       return { items, next: next.length === 0 ? undefined : Bytes.text(next.subarray(1)) }
     }, list)

@@ -120,11 +120,11 @@ const look = <A, E>(use: (streams: Streams) => Effect.Effect<A, E, Scope>) =>
 
 /** Waits until the workers have loaded all that is due in this bucket. */
 const loaded = (bucket: number) => {
-  const count = [...dues.values()].filter((dueAt) => Names.bucketOf(dueAt) === bucket).length
+  const count = [...dues].filter(([n, dueAt]) => Names.bucketOf(dueAt) === bucket && !runs.has(n)).length
   const pending = look((streams) => streams.consumerInfo(names.delays, Names.bucketConsumer(bucket)))
   return becomes("the workers load what is due soon", async () => {
     const info = await Effect.runPromise(pending)
-    return info !== undefined && info.pending === 0 && info.ackPending >= count / 2
+    return info !== undefined && info.pending === 0 && info.ackPending >= count
   })
 }
 

@@ -27,7 +27,7 @@ const patience = 30 * 60_000
 /** Letters and rows of the table that one round looks at. */
 const maxLooks = 500
 
-/** Up to which sequence all claims of a queue were looked at. */
+/** Up to which sequence all claims of a queue that stay where they are were looked at. */
 const looked = new WeakMap<Context, Map<string, number>>()
 
 /**
@@ -38,13 +38,14 @@ const finish = Effect.fnUntraced(function*(
   context: Context,
   names: Names.QueueNames,
   mailboxes: Stranded.Mailboxes,
-  old: ReadonlyArray<Stored>
+  old: ReadonlyArray<Stored>,
+  stays: boolean
 ): Effect.fn.Return<boolean> {
   const last = old.at(-1)
   if (last === undefined) return true
   const positions = looked.get(context) ?? new Map<string, number>()
   looked.set(context, positions)
-  const position = positions.get(names.queue) ?? 0
+  const position = stays ? positions.get(names.queue) ?? 0 : 0
   const now = context.clock.now()
   const untouched = old.flatMap((one) => {
     if (one.sequence <= position || one.subject === Names.levels(names)) return []
@@ -58,7 +59,7 @@ const finish = Effect.fnUntraced(function*(
   )
   // one that is refused for ever must not hold up the others
   if (results.some((one) => Result.isFailure(one) && one.failure.reason._tag === "Unavailable")) return false
-  positions.set(names.queue, Math.max(position, last.sequence))
+  positions.set(names.queue, last.sequence)
   return true
 })
 
@@ -94,7 +95,7 @@ export const rows = Effect.fnUntraced(function*(
     const isYoung = (present.at(-1)?.timestamp ?? 0) > now - patience
     const stays = isYoung && copies.length * 2 > present.length
     const old = stays ? present.filter(({ timestamp }) => timestamp <= now - patience) : present
-    const isDone = yield* finish(context, names, mailboxes, old)
+    const isDone = yield* finish(context, names, mailboxes, old, stays)
     if (stays || !isDone) return
     const answers = yield* streams.publish(copies)
     // whoever changed a row meanwhile wrote it anew

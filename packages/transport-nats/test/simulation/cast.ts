@@ -99,12 +99,20 @@ const tapped = (inner: Transport["Service"], process: Process, recorder: Recorde
           return log.revise(queue, revisions)
         }),
       redrive: (queue, letters) =>
-        Effect.tap(log.redrive(queue, letters), (answers) =>
-          Effect.sync(() =>
-            letters.forEach(({ as }, i) => {
-              if (as !== "drop" && answers[i] === "done") recorder.replayed(as)
-            })
-          ))
+        Effect.suspend(() => {
+          const over = recorder.replaying(queue, letters.map(({ id }) => id))
+          return log.redrive(queue, letters).pipe(
+            Effect.tapError(({ reason }) => Effect.sync(() => reason._tag === "Unavailable" ? undefined : over())),
+            Effect.tap((answers) =>
+              Effect.sync(() => {
+                over()
+                letters.forEach(({ as }, i) => {
+                  if (as !== "drop" && answers[i] === "done") recorder.replayed(as)
+                })
+              })
+            )
+          )
+        })
     })),
     (subscription) => ({
       settle: (all) =>

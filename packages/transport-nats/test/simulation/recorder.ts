@@ -75,6 +75,7 @@ export class Recorder {
   private readonly finishedAt = new Map<string, number>()
   private readonly active = new Set<ActiveRun>()
   private readonly ran = new Set<Sent>()
+  private readonly replays: Array<{ readonly names: ReadonlySet<string>; readonly from: number; to: number }> = []
 
   /** `isCurrent`: whether the server would take this for the last hand-out of its message. */
   constructor(world: World, isCurrent: (reply: string) => boolean) {
@@ -202,6 +203,20 @@ export class Recorder {
     const one = this.sent.get(`${nameOf(queue, id)}/${enqueuedAt}`)
     if (one === undefined) this.complain("Loss", queue, id, "it was accepted, and no stream has ever stored it")
     else one.accepted = true
+  }
+
+  /** Letters are replayed from now on, until the answer. Without one nobody knows. */
+  replaying(queue: string, ids: ReadonlyArray<string>): () => void {
+    const replay = { names: new Set(ids.map((id) => nameOf(queue, id))), from: this.world.now, to: Infinity }
+    this.replays.push(replay)
+    return () => {
+      replay.to = this.world.now
+    }
+  }
+
+  isReplaying(queue: string, id: string, at: number): boolean {
+    const name = nameOf(queue, id)
+    return this.replays.some(({ from, names, to }) => names.has(name) && from <= at && at <= to)
   }
 
   /** A dead letter was replayed as this. */

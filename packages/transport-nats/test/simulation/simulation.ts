@@ -129,6 +129,8 @@ class Simulation {
     if (kind === "FencingOrder") {
       return message.includes("never owned its lease") || message.includes("had lost its lease")
     }
+    // a letter stays until its job was sent
+    if (kind === "TwoPlaces" && message.includes("dead letter") && this.recorder.isReplaying(queue, id, at)) return true
     // the record of a cancel is there before its job is taken away: what counts is when the cancel returns
     return kind === "StartAfterEnd" && message.includes("(cancelled)") &&
       !this.recorder.history.cancels.some((one) => one.queue === queue && one.id === id && one.returnedAt < at)

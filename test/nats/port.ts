@@ -18,6 +18,10 @@ export interface Rig {
   readonly name: string
   /** `kill -9` and a restart, once everything has been written down. */
   readonly crash: Effect.Effect<void>
+  /** How many times `ackWait` has passed: whoever stood still may have missed as many hand-outs. None on the model. */
+  readonly waits: () => number
+  /** How many times as long as on the model something may take. */
+  readonly patience: number
 }
 
 export type Body = (rig: Rig) => Effect.Effect<void, TransportError, Scope>
@@ -43,7 +47,9 @@ export const onServer = (server: NatsServer, body: Body): Promise<void> =>
       await server.kill()
       await server.restart()
     })
-    yield* body({ streams, name: `case${++count}`, crash })
+    const began = performance.now()
+    const waits = () => Math.floor((performance.now() - began) / ackWait)
+    yield* body({ streams, name: `case${++count}`, crash, waits, patience: 10 })
   })))
 
 export const onModel = (body: Body): Promise<void> =>
@@ -54,7 +60,9 @@ export const onModel = (body: Body): Promise<void> =>
       crash: Effect.andThen(
         Effect.sleep(2_000),
         Effect.andThen(Effect.sync(() => server.crash(20)), Effect.sleep(1_000))
-      )
+      ),
+      waits: () => 0,
+      patience: 1
     })
   )
 
@@ -87,7 +95,7 @@ export const publish = (
   )
 
 /** A puller that keeps what comes. Its requests live for about `ackWait`. */
-export const pulling = ({ name, streams }: Rig) =>
+export const pulling = ({ name, patience, streams }: Rig) =>
   Effect.gen(function*() {
     const events: Array<PullEvent> = []
     let again = () => {}
@@ -95,23 +103,48 @@ export const pulling = ({ name, streams }: Rig) =>
       events.push(event)
       if (event._tag === "End") again()
     })
-    const messages = () => events.flatMap((event) => event._tag === "Message" ? [event.message] : [])
-    /** What comes within so many ms. */
-    const take = (milliseconds: number) =>
+    /** Each once. */
+    const messages = () =>
+      new Map(events.flatMap((event) => event._tag === "Message" ? [[event.message.sequence, event.message]] : []))
+    const during = (wait: Effect.Effect<unknown>) =>
       Effect.gen(function*() {
         events.length = 0
         const request = () => puller.request({ batch: 10, wait: true })
         // a lost connection ends a request
         again = request
         request()
-        yield* Effect.sleep(milliseconds)
+        yield* wait
         again = () => {}
         puller.cancel()
         yield* Effect.sleep(50)
         expect(events.at(-1)).toEqual({ _tag: "End", mayHaveLost: true })
-        return messages()
+        return [...messages().values()]
       })
-    return { puller, events, take }
+    /** What comes in so many ms. */
+    const take = (milliseconds: number) => during(Effect.sleep(milliseconds))
+    /** What comes, until so many did: on the model within so many ms. */
+    const come = (count: number, within: number) =>
+      Effect.map(
+        during(Effect.repeat(Effect.sleep(10), {
+          until: () => messages().size >= count,
+          times: within * patience / 10
+        })),
+        (found) => {
+          expect(found.length).toBe(count)
+          return found
+        }
+      )
+    return { puller, events, take, come }
   })
 
-export const shown = (messages: ReadonlyArray<Delivered>) => messages.map((one) => `${text(one)} ${one.deliveries}`)
+/** It is this message, handed out for the time that is given, at least. */
+export const isHandOut = (
+  { waits }: Rig,
+  message: Delivered | undefined,
+  content: string,
+  deliveries: number
+): void => {
+  expect(text(message)).toBe(content)
+  expect(message?.deliveries).toBeGreaterThanOrEqual(deliveries)
+  expect(message?.deliveries).toBeLessThanOrEqual(Math.max(deliveries, 1 + waits()))
+}

@@ -6,16 +6,18 @@ import { createServer } from "node:net"
 
 /** Below the ports that the system gives to clients: none of them takes the port while its server is down. */
 const lowest = 15_000
-const ports = 17_000
+const share = 4_250
 
-// every process of the test runner begins elsewhere
+// nobody else takes a port between its choice and its server, or while its server is down: of the processes of a test run
+// each has ports of its own, and those of another run begin elsewhere
+const first = lowest + share * (Number(process.env.VITEST_POOL_ID ?? 0) % 4)
 let last = process.pid * 61
 
 /** Nobody listens on it now. */
 export const freePort = (): Promise<number> =>
   new Promise((resolve, reject) => {
     const tryNext = (left: number) => {
-      const port = lowest + last++ % ports
+      const port = first + last++ % share
       const server = createServer()
       server.once("error", (error) => left > 0 ? tryNext(left - 1) : reject(error))
       server.listen(port, "127.0.0.1", () => server.close(() => resolve(port)))

@@ -71,6 +71,11 @@ const work = (payload: string, options: { readonly gracePeriod: number }) => {
 const modes = {
   idle: () => Worker.layer({ tasks: [Job] }).pipe(Layer.provide(Job.toLayer(handler))),
   short: () => work("short", { gracePeriod: 30_000 }),
+  /** Who told it to stop does so once more, as soon as it has heard of it. */
+  twice: () => {
+    process.once("SIGINT", () => setTimeout(() => process.kill(process.pid, "SIGTERM"), 1))
+    return work("short", { gracePeriod: 30_000 })
+  },
   released: () => work("endless", { gracePeriod: 300 }),
   endless: () => work("endless", { gracePeriod: 60_000 }),
   stuckHandler: () => work("stuck", { gracePeriod: 60_000 }),

@@ -160,13 +160,9 @@ describe.concurrent("runMain", () => {
   }
 
   it("a signal that comes twice in the same moment is one, as under npm", { timeout: 150_000 }, async () => {
-    const running = new Running("short")
+    const running = new Running("twice")
     await running.says("started short")
-    // of two kinds: the system may merge two of one kind; it hears both when it goes on
-    running.child.kill("SIGSTOP")
     running.signal("SIGINT")
-    running.signal("SIGTERM")
-    running.child.kill("SIGCONT")
     expect(await running.end()).toBe(0)
     expect(running.lines).toContain("finished short")
   })

@@ -77,13 +77,17 @@ test("a producer whose replies are lost adds no job twice", async () => {
 }, 60_000)
 
 test("a silent peer is noticed and replaced", async () => {
-  const { jobs, pause: silence, repeated } = await endure(async () => {
-    proxy.freeze()
-    await pause(300)
-    proxy.thaw()
-    // until it is noticed
-    await pause(6_000)
-  }, "producer")
+  const { jobs, pause: silence, repeated } = await endure(
+    async () => {
+      proxy.freeze()
+      await pause(300)
+      proxy.thaw()
+      // until it is noticed
+      await pause(6_000)
+    },
+    "producer",
+    5_000
+  )
   expect(jobs).toBeGreaterThan(50)
   expect(repeated).toBeLessThanOrEqual(running)
   // five seconds without an answer, and ten times what a busy machine needs to go on
@@ -96,11 +100,15 @@ test("scripts are flushed under load", async () => {
 }, 60_000)
 
 test("the server is killed and comes back with its append-only file", async () => {
-  const { repeated } = await endure(async () => {
-    await server.kill()
-    await pause(200)
-    await server.restart()
-  })
+  const { repeated } = await endure(
+    async () => {
+      await server.kill()
+      await pause(200)
+      await server.restart()
+    },
+    "all",
+    5_000
+  )
   expect(repeated).toBeLessThanOrEqual(running)
 }, 60_000)
 

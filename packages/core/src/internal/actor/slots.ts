@@ -128,16 +128,18 @@ export const make = <Active>(options: {
 
     const take: Slots<Active>["take"] = (key) => {
       const slot = enter(key)
-      const isFree = !slot.busy
-      let mine = isFree
-      slot.busy = true
+      if (!slot.busy) {
+        slot.busy = true
+        return { slot, isFree: true, wait: Effect.void, leave: () => release(slot) }
+      }
+      let mine = false
       let grant = () => {
         mine = true
       }
-      if (!mine) slot.waiting.push(() => grant())
+      slot.waiting.push(() => grant())
       return {
         slot,
-        isFree,
+        isFree: false,
         wait: Effect.callback<void>((resume) => {
           if (mine) return resume(Effect.void)
           grant = () => {

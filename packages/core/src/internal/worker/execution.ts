@@ -101,6 +101,7 @@ export class HandlerExecution implements Execution {
 
   static leaseOf(self: HandlerExecution): Lease {
     const held = self.#held
+    const extendOne = self.#extendOne
     const { deliveries, envelope, follows, suspectRecord, turnId } = held.delivery
     const { capabilities } = self.#settings.transport
     return {
@@ -108,7 +109,10 @@ export class HandlerExecution implements Execution {
       isFirst: deliveries === 1 && envelope.revision === 0 && !suspectRecord && capabilities.durableDeliveryCount,
       turnId,
       follows,
-      confirm: confirmLease(held, self.#extendOne)
+      // hardly ever asked for
+      get confirm() {
+        return confirmLease(held, extendOne)
+      }
     }
   }
 

@@ -7,14 +7,14 @@ import type { Stored, Streams } from "../../src/internal/streams.ts"
 
 const isState = (subject: string) => subject.startsWith("sim.s.r.")
 
-/** Every third write of a row of the table is under way for so long. */
+/** Every second write of a row of the table is under way for so long. */
 const slowly = (streams: Streams, change: (streams: Streams) => Streams): Streams => {
   const changed = change(streams)
   let count = 0
   return {
     ...changed,
     publish: (messages) =>
-      messages.some(({ subject }) => isState(subject)) && count++ % 3 === 0
+      messages.some(({ subject }) => isState(subject)) && count++ % 2 === 0
         ? Effect.delay(changed.publish(messages), 2_500)
         : changed.publish(messages)
   }

@@ -53,7 +53,8 @@ test("a read that reaches Redis after its end was asked for ends at once all the
     })
     // Redis had no read to end when it was asked first, and would hold it for five seconds
     expect(answers[0]).toBe(0)
-    expect(answers.at(-1)).toBe(1)
+    // another connection than that of the read: its answer may come later
+    await expect.poll(() => answers.at(-1)).toBe(1)
     expect(outcomes).toMatchObject([{ _tag: "Entries", entries: [] }])
     expect(stopped).toBeLessThan(4_000)
   } finally {

@@ -377,9 +377,11 @@ export class Recorder {
 
   /** `since`: when the look began. */
   observed(one: Invariants.Observation, since: number): void {
-    // its time is that of the end of the look: a record may have come in between
-    const endedAt = this.endedAt.get(nameOf(one.queue, one.id)) ?? -Infinity
-    if (one.record === undefined && endedAt >= since) return
+    // its time is that of the end of the look: a record, or the job itself, may have come in between
+    const name = nameOf(one.queue, one.id)
+    const endedAt = this.endedAt.get(name) ?? -Infinity
+    const cameAt = this.newest.get(name)?.acceptedAt ?? -Infinity
+    if (one.record === undefined && Math.max(endedAt, cameAt) >= since) return
     this.history.observations.push(one)
   }
 

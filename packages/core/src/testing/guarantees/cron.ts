@@ -153,8 +153,10 @@ export const cases: ReadonlyArray<Case> = [
         yield* worker(quick)
         yield* kit.until(() => runs.length === 2, "the repeat", 2 * lease + 1_000)
         const history = yield* untilHistory(kit, name, (all) => all[0]?.status === "COMPLETED", "the end of the repeat")
-        Check.equal(statuses(history), ["COMPLETED", "FAILED WorkerLost"], "what the history says")
-        Check.equal(history.map(({ execution }) => execution), [2, 1], "the executions")
+        // a machine that stands still may miss ticks before the first one that runs
+        const ran = history.filter(({ reason }) => reason !== "Missed")
+        Check.equal(statuses(ran), ["COMPLETED", "FAILED WorkerLost"], "what the history says")
+        Check.equal(ran.map(({ execution }) => execution), [2, 1], "the executions")
         Check.isTrue(runs[1]!.token! > runs[0]!.token!, "the fencing tokens of the runs do not grow")
         yield* victim.faults.heal
       })

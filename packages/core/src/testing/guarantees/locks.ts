@@ -239,13 +239,15 @@ export const cases: ReadonlyArray<Case> = [
 
   define("a renewal whose answer is lost does not lose the lock", (kit) =>
     Effect.gen(function*() {
-      const lock = Lock.make(kit.name("lock"), { ttl })
+      // long enough for a process that stands still while it asks what became of the renewal
+      const long = 2 * ttl
+      const lock = Lock.make(kit.name("lock"), { ttl: long })
       const first = processOf(kit)
       const holder = yield* holding(kit, first, lock)
       for (let round = 0; round < 4; round++) {
         let lost = 0
         yield* first.faults.loseReplies(({ operation }) => operation === "put" && lost++ === 0)
-        yield* kit.elapse(ttl / 2)
+        yield* kit.elapse(long / 2)
       }
       yield* first.faults.heal
       Check.isTrue(holder.pollUnsafe() === undefined, "the lock was lost with an answer")

@@ -130,9 +130,9 @@ export const cases: ReadonlyArray<Case> = [
       const work = kit.work()
       const { run } = yield* producer(kit, [ours])
       const old = yield* run(work.enqueue("old"))
-      const delayed = yield* run(work.enqueue("delayed", { delay: 3_500 }))
-      yield* kit.elapse(3_000)
-      yield* Effect.provide(kit.worker(work, done), Signing.layerHmac({ keys: [ours], maxAge: "2 seconds" }))
+      const delayed = yield* run(work.enqueue("delayed", { delay: 6_500 }))
+      yield* kit.elapse(6_000)
+      yield* Effect.provide(kit.worker(work, done), Signing.layerHmac({ keys: [ours], maxAge: "5 seconds" }))
       Check.equal(yield* kit.outcome(old), "JobFailed: Signature", "the end of the old job")
       Check.equal(yield* kit.outcome(delayed, 1_500), "succeeded: done: delayed", "the end of the delayed job")
     })),

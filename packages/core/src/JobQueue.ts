@@ -4,11 +4,10 @@
 import type { NonEmptyReadonlyArray } from "effect/Array"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
-import * as Schema from "effect/Schema"
 import { pauseTopic } from "./Bus.ts"
 import { encodeJson } from "./internal/json.ts"
 import { isPaused as readPaused, pauseKey, pauses } from "./internal/pause.ts"
-import { WorkerInfo, workers as workersCollection } from "./internal/worker/presence.ts"
+import { fromBytes as workerOf, type WorkerInfo, workers as workersCollection } from "./internal/worker/presence.ts"
 import { eventsTopic, type JobEvent } from "./JobEvents.ts"
 import type { LocatedJob, Place, QueueStats } from "./JobLog.ts"
 import * as JobRecord from "./JobRecord.ts"
@@ -113,13 +112,11 @@ export const purge = (queue: string): Effect.Effect<number, TransportError, Tran
     return purged.size
   })
 
-const decodeWorker = Schema.decodeUnknownOption(Schema.fromJsonString(WorkerInfo))
-
 /** One page of the live workers, of all queues. A killed worker is listed for 5 seconds more. */
 export const workers = (page: Page = { limit: 100 }): Effect.Effect<Paged<WorkerInfo>, TransportError, Transport> =>
   Transport.use(({ store }) =>
-    Effect.map(store.list(workersCollection, page), ({ items, next }) => {
-      const text = new TextDecoder()
-      return { items: items.flatMap((row) => Option.toArray(decodeWorker(text.decode(row.value)))), next }
-    })
+    Effect.map(store.list(workersCollection, page), ({ items, next }) => ({
+      items: items.flatMap((row) => Option.toArray(workerOf(row.value))),
+      next
+    }))
   )

@@ -27,6 +27,11 @@ export const WorkerInfo = Schema.Struct({
 
 export type WorkerInfo = typeof WorkerInfo.Type
 
+const fromText = Schema.decodeUnknownOption(Schema.fromJsonString(WorkerInfo))
+
+/** Nothing if somebody else wrote the row. */
+export const fromBytes = (bytes: Uint8Array): Option.Option<WorkerInfo> => fromText(new TextDecoder().decode(bytes))
+
 /** ms between two signs of life, and how long one lasts. */
 export const tick = 1_000
 const timeToLive = 5_000
@@ -66,36 +71,33 @@ export const register = Effect.fnUntraced(function*(
 ): Effect.fn.Return<Effect.Effect<void>, WorkerError | TransportError, Scope> {
   const { id } = info()
   const { store } = transport
-  let last = encodeJson(info())
+  const { startedAt } = info()
   let revision: number = yield* Effect.acquireRelease(
-    claim(transport, id, last),
+    claim(transport, id, encodeJson(info())),
     (): Effect.Effect<void> => Effect.ignore(Effect.suspend(() => store.remove(workers, id, { ifRevision: revision })))
   )
 
-  const write = (ifRevision: number) => {
-    last = encodeJson(info())
-    return Effect.map(store.put(workers, id, last, { ifRevision, timeToLive }), (next) => {
+  const write = (ifRevision: number) =>
+    Effect.map(store.put(workers, id, encodeJson(info()), { ifRevision, timeToLive }), (next) => {
       revision = next
     })
+
+  const isOurs = (bytes: Uint8Array): boolean => {
+    const row = fromBytes(bytes)
+    return Option.isSome(row) && row.value.startedAt === startedAt
   }
 
   /** The row is gone when we stood still for longer than it lasts, and newer than we know when an answer was lost. */
-  const recover = (before: Uint8Array) =>
-    Effect.flatMap(store.get(workers, [id]), ([row]) => {
-      if (row === undefined || Option.isNone(row)) return write(0)
-      return sameBytes(row.value.value, before) ? write(row.value.revision) : takenOver
-    })
+  const recover = Effect.flatMap(store.get(workers, [id]), ([row]) => {
+    if (row === undefined || Option.isNone(row)) return write(0)
+    return isOurs(row.value.value) ? write(row.value.revision) : takenOver
+  })
 
   const takenOver = Effect.logError(`Another worker took the id "${id}" while this one stood still: give each its own`)
 
-  return Effect.suspend(() => {
-    const before = last
-    return Effect.catchTag(write(revision), "RevisionConflict", () => recover(before))
-  }).pipe(
+  return Effect.suspend(() => write(revision)).pipe(
+    Effect.catchTag("RevisionConflict", () => recover),
     Effect.catchTag("RevisionConflict", () => takenOver),
     Effect.catch((error) => Effect.logWarning("The broker did not take the worker's sign of life", error))
   )
 })
-
-const sameBytes = (a: Uint8Array, b: Uint8Array): boolean =>
-  a.length === b.length && a.every((byte, index) => byte === b[index])

@@ -39,8 +39,7 @@ export const actors: Suite = {
       _tag: "Throughput",
       name: "drain, messages of an actor of 1,000 keys, each writes the state",
       jobs,
-      // a slot is taken while the state is written: with 64 the worker waits for Redis half of the time
-      round: Rounds.drainMessages({ transport, keys: 1_000, concurrency: 128 }),
+      round: Rounds.drainMessages({ transport, keys: 1_000 }),
       against: { scenario: plain, least: 0.3 }
     },
     {

@@ -13,12 +13,11 @@ import * as References from "effect/References"
 import * as Schema from "effect/Schema"
 import { measure, median, type Sample } from "../measure.ts"
 import type { Figure } from "../scenario.ts"
-import { batch } from "./settings.ts"
+import { batch, concurrency } from "./settings.ts"
 
 export interface Options {
   readonly transport: Layer.Layer<Transport, unknown>
   readonly keys: number
-  readonly concurrency?: number
 }
 
 const fields = { amount: Schema.Number }
@@ -81,7 +80,7 @@ export const drainJobs = (options: Options) => (jobs: number): Effect.Effect<Sam
       }))),
     { discard: true }
   )
-  const worker = Worker.layer({ tasks: [task], concurrency: options.concurrency ?? 64 }).pipe(
+  const worker = Worker.layer({ tasks: [task], concurrency }).pipe(
     Layer.provide(task.toLayer(({ amount }) => Effect.succeed(amount)))
   )
   return drained(jobs, options, send, worker)
@@ -99,7 +98,7 @@ export const drainMessages = (options: Options) => (jobs: number): Effect.Effect
       { concurrency: 256, discard: true }
     )
   })
-  const worker = Worker.layer({ tasks: actor.tasks, concurrency: options.concurrency ?? 64 }).pipe(
+  const worker = Worker.layer({ tasks: actor.tasks, concurrency }).pipe(
     Layer.provide(actor.toLayer({
       Deposit: ({ amount }, state) => Effect.as(state.update(({ balance }) => ({ balance: balance + amount })), amount)
     }))

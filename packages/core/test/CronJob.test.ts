@@ -1,10 +1,12 @@
 import { assert, it } from "@effect/vitest"
 import * as DateTime from "effect/DateTime"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
+import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { TestClock } from "effect/testing"
 import * as Client from "../src/Client.ts"
@@ -14,6 +16,7 @@ import * as Job from "../src/Job.ts"
 import * as MemoryTransport from "../src/MemoryTransport.ts"
 import * as Signing from "../src/Signing.ts"
 import * as Task from "../src/Task.ts"
+import { Transport } from "../src/Transport.ts"
 import * as Worker from "../src/Worker.ts"
 import { settle } from "./fixtures/kit.ts"
 
@@ -252,4 +255,35 @@ it.effect("runs are signed like any other job", () => {
       { local: true }
     )
   )
+})
+
+it.effect("a scheduler that stops while it takes a tick runs it", () => {
+  let runs = 0
+  const execute = Effect.sync(() => void runs++)
+  return Effect.gen(function*() {
+    const inner = yield* Transport
+    let isSlow = false
+    let taken = 0
+    // the answer to a write of the cursor comes late
+    const put: typeof inner.store.put = (collection, key, value, options) => {
+      const written = inner.store.put(collection, key, value, options)
+      if (!isSlow || collection.name !== "cron-states") return written
+      return Effect.tap(written, () => Effect.andThen(Effect.sync(() => taken++), Effect.sleep(1_000)))
+    }
+    const scope = yield* Scope.make()
+    const cron = CronJob.layer("clean", { cron: "* * * * *", execute }).pipe(
+      Layer.provide(Client.layer),
+      Layer.provide(Layer.succeed(Transport, { ...inner, store: { ...inner.store, put } }))
+    )
+    yield* Layer.buildWithScope(cron, scope)
+    isSlow = true
+    yield* pass(minute)
+    assert.deepStrictEqual([taken, runs], [1, 0])
+    const stopped = yield* Effect.forkChild(Scope.close(scope, Exit.void), { startImmediately: true })
+    yield* pass(5_000, 500)
+    yield* Fiber.join(stopped)
+    assert.deepStrictEqual([taken, runs], [1, 1])
+    const { items } = yield* CronJob.history("clean")
+    assert.deepStrictEqual(items.map(({ status }) => status), ["COMPLETED"])
+  }).pipe(Effect.provide(services, { local: true }))
 })

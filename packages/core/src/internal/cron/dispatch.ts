@@ -231,19 +231,27 @@ export const make = (options: Options) => {
     const { definition } = entry
     const { name } = definition
     const next = advance(found.value, plan)
-    const won = next !== undefined &&
-      (yield* State.states.write(transport, name, next.state, found.revision)) !== undefined
+    const start = () => {
+      entry.at = entry.next(due.cursor)
+      const execute = codeOf(name)!.execute!
+      for (const ticket of tickets) {
+        onRun(name, ticket.key)
+        const at = ticket.tick + Ticks.jitter(name, ticket.tick, definition.jitter)
+        inline.start({ ticket, execute, at, expiresAt: expiryOf(definition, ticket.tick) })
+      }
+    }
+    // nobody else runs what was taken: a scheduler that stops in this moment does
+    const won = next !== undefined && (yield* Effect.uninterruptible(Effect.map(
+      State.states.write(transport, name, next.state, found.revision),
+      (revision) => {
+        if (revision !== undefined) start()
+        return revision !== undefined
+      }
+    )))
     if (!won) {
       // somebody else has them, or changed something: the state will tell
       for (const { key } of tickets) onRun(name, key)
       return
-    }
-    entry.at = entry.next(due.cursor)
-    const execute = codeOf(name)!.execute!
-    for (const ticket of tickets) {
-      onRun(name, ticket.key)
-      const at = ticket.tick + Ticks.jitter(name, ticket.tick, definition.jitter)
-      inline.start({ ticket, execute, at, expiresAt: expiryOf(definition, ticket.tick) })
     }
     yield* warnOfMissed(plan)
     yield* Effect.forEach(rowsOf(plan, new Map()), (row) => Runs.write(transport, row, 0), { discard: true })

@@ -130,9 +130,12 @@ export const make = Effect.fnUntraced(function*(options: {
       const ticket = Entry.ticketOf(definition, value)
       // its id makes a repeat harmless: a process that dies in between loses nothing
       if (code.toJob !== undefined) yield* enqueue(code.toJob(value.tick), ticket)
-      if (!(yield* requests.claim(transport, key, revision))) continue
-      onRun(value.name, value.key)
-      if (code.execute !== undefined) inline.start({ ticket, execute: code.execute, at: 0, expiresAt: undefined })
+      // nobody else runs what was taken: a scheduler that stops in this moment does
+      yield* Effect.uninterruptible(Effect.map(requests.claim(transport, key, revision), (isOurs) => {
+        if (!isOurs) return
+        onRun(value.name, value.key)
+        if (code.execute !== undefined) inline.start({ ticket, execute: code.execute, at: 0, expiresAt: undefined })
+      }))
     }
   })
 

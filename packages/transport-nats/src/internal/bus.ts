@@ -74,7 +74,7 @@ export class NatsBus implements Bus {
       onMessage({ topic: [first, ...others], bytes })
     })
     // the client has subscribed again before it says that it is back
-    const gaps = onGap === undefined ? Effect.void : this.streams.onReconnect(() => onGap())
+    const gaps = onGap === undefined ? Effect.void : this.streams.onReconnect(onGap)
     const heard = Effect.andThen(listening, gaps)
     const [first, name] = prefix
     return first === "job" || first === "results" ? Effect.andThen(heard, this.interest.register(first, name)) : heard

@@ -29,7 +29,7 @@ export type WorkerInfo = typeof WorkerInfo.Type
 
 const fromText = Schema.decodeUnknownOption(Schema.fromJsonString(WorkerInfo))
 
-/** Nothing if somebody else wrote the row. */
+/** Nothing if the bytes are no such row: a newer release may have written it. */
 export const fromBytes = (bytes: Uint8Array): Option.Option<WorkerInfo> => fromText(new TextDecoder().decode(bytes))
 
 /** ms between two signs of life, and how long one lasts. */
@@ -69,9 +69,8 @@ export const register = Effect.fnUntraced(function*(
   transport: Transport["Service"],
   info: () => WorkerInfo
 ): Effect.fn.Return<Effect.Effect<void>, WorkerError | TransportError, Scope> {
-  const { id } = info()
+  const { id, startedAt } = info()
   const { store } = transport
-  const { startedAt } = info()
   let revision: number = yield* Effect.acquireRelease(
     claim(transport, id, encodeJson(info())),
     (): Effect.Effect<void> => Effect.ignore(Effect.suspend(() => store.remove(workers, id, { ifRevision: revision })))

@@ -14,6 +14,7 @@ import * as Semaphore from "effect/Semaphore"
 import { jobTopic, type Message, resultsTopic } from "../Bus.ts"
 import { JobNotFound } from "../JobError.ts"
 import * as JobRecord from "../JobRecord.ts"
+import { ShortLivedMap, ShortLivedSet } from "../ShortLived.ts"
 import { records } from "../Store.ts"
 import type { Transport } from "../Transport.ts"
 import type { TransportError } from "../TransportError.ts"
@@ -76,22 +77,22 @@ export const make = (options: {
   const { bus, log, store } = options.transport
   const fork = Effect.runForkWith(options.context)
   /** By queue and id: one text of both would cost more than the rest of a wait. */
-  const waiting = new Map<string, Map<string, Entry>>()
-  const waitingIn = (queue: string): Map<string, Entry> => {
+  const waiting = new Map<string, ShortLivedMap<string, Entry>>()
+  const waitingIn = (queue: string): ShortLivedMap<string, Entry> => {
     let entries = waiting.get(queue)
-    if (entries === undefined) waiting.set(queue, entries = new Map())
+    if (entries === undefined) waiting.set(queue, entries = new ShortLivedMap())
     return entries
   }
   const allWaiting = () => Array.from(waiting.values(), (entries) => [...entries.values()]).flat()
   /** The latest pushes, oldest first, with the count of sends when they came. */
-  const pushes = new Map<string, { readonly record: JobRecord.JobRecord; readonly at: number }>()
+  const pushes = new ShortLivedMap<string, { readonly record: JobRecord.JobRecord; readonly at: number }>()
   /** Open while pushes come. */
   let subscription: Scope.Closeable | undefined
   /** Counts sends; a job sent before the subscription or before the oldest kept push needs a read. */
   let clock = 0
   let reliableFrom = Number.POSITIVE_INFINITY
   let rereading = false
-  const firstReads = new Set<Entry>()
+  const firstReads = new ShortLivedSet<Entry>()
 
   /** A read may answer late: by then others may wait for the same job under an entry of their own. */
   const forget = (entry: Entry) => {

@@ -6,6 +6,7 @@
  * that: no request runs behind the back of whoever gave it up.
  */
 import { createInbox, errors, type Msg, type NatsConnection, type Subscription } from "@nats-io/transport-node"
+import { ShortLivedMap } from "@troupe/core/ShortLived"
 import type { TransportError } from "@troupe/core/TransportError"
 import * as Clock from "effect/Clock"
 import type * as Context from "effect/Context"
@@ -78,7 +79,7 @@ export class Link {
   private readonly inboxPrefix: string | undefined
   private readonly clock: Clock.Clock
   private readonly fork: <A, E>(effect: Effect.Effect<A, E>) => void
-  private readonly pending = new Map<number, Sent>()
+  private readonly pending = new ShortLivedMap<number, Sent>()
   /** Messages that they consist of. */
   private underWay = 0
   /** Not sent yet, in their order: so many are under way already. */

@@ -8,6 +8,7 @@ import {
   type SubscribeOptions,
   type Subscription
 } from "@troupe/core/JobLog"
+import { ShortLivedSet } from "@troupe/core/ShortLived"
 import type { TransportError } from "@troupe/core/TransportError"
 import type { NonEmptyReadonlyArray } from "effect/Array"
 import * as Clock from "effect/Clock"
@@ -220,7 +221,7 @@ class Consumer {
 const leftovers: Effect.Effect<{ readonly add: (fiber: Fiber.Fiber<void, unknown>) => void }, never, Scope> = Effect
   .map(
     Effect.acquireRelease(
-      Effect.sync(() => new Set<Fiber.Fiber<void, unknown>>()),
+      Effect.sync(() => new ShortLivedSet<Fiber.Fiber<void, unknown>>()),
       (fibers) => Effect.timeoutOption(Fiber.awaitAll(fibers), maxLeftover)
     ),
     (fibers) => ({

@@ -1,8 +1,9 @@
 /**
  * Waits for jobs on a connection of its own while a queue is empty.
  */
-import { Command, type Redis } from "ioredis"
+import type { Redis } from "ioredis"
 import * as Bytes from "./bytes.ts"
+import { BatchCommand } from "./command.ts"
 import type { Entry } from "./cycle.ts"
 import * as Errors from "./errors.ts"
 import { headOf } from "./handOut.ts"
@@ -99,9 +100,12 @@ export class BlockingReader {
     this.startedAt = now
     const streams = this.streams.map((stream) => this.base + stream)
     const args = ["GROUP", group, this.consumer, "COUNT", String(count), "BLOCK", String(block), "STREAMS", ...streams]
-    const command = new Command("xreadgroup", [...args, ...streams.map(() => ">")], { replyEncoding: null })
+    const command = new BatchCommand("xreadgroup", [...args, ...streams.map(() => ">")], [])
     command.promise.then(
-      (reply: unknown) => this.end(epoch, { _tag: "Entries", ...this.decode(reply, count), askedAt: now }),
+      (reply: unknown) => {
+        command.release()
+        this.end(epoch, { _tag: "Entries", ...this.decode(reply, count), askedAt: now })
+      },
       (error: unknown) => {
         this.commands.learn(error)
         this.end(epoch, { _tag: "Failed", error })

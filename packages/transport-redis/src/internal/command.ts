@@ -9,9 +9,13 @@ import { Command } from "ioredis"
 
 export type Arg = string | Buffer | Parts
 
+const over = Promise.resolve()
+
+const nothing = (): void => {}
+
 export class BatchCommand extends Command {
-  readonly #first: ReadonlyArray<string>
-  readonly #rest: ReadonlyArray<Arg>
+  #first: ReadonlyArray<string>
+  #rest: ReadonlyArray<Arg>
 
   /** The reply has Buffers for texts. */
   constructor(name: string, first: ReadonlyArray<string>, rest: ReadonlyArray<Arg>) {
@@ -19,6 +23,18 @@ export class BatchCommand extends Command {
     super(name, [], { replyEncoding: null })
     this.#first = first
     this.#rest = rest
+  }
+
+  /**
+   * It is over, and nobody asks for it again. ioredis and the socket leave traces of commands for longer than the next
+   * collections of young objects, which would copy all that they hold: arguments and reply.
+   */
+  release(): void {
+    this.#first = []
+    this.#rest = []
+    this.promise = over
+    this.resolve = nothing
+    this.reject = nothing
   }
 
   override toWritable(): Buffer {

@@ -1,10 +1,11 @@
 /**
  * What a subscription has been given and has not settled.
  */
+import { ShortLivedSet } from "@troupe/core/ShortLived"
 import type { HandOut } from "./handOut.ts"
 
 export class Held {
-  private readonly handOuts = new Set<HandOut>()
+  private readonly handOuts = new ShortLivedSet<HandOut>()
 
   add(handOut: HandOut): void {
     this.handOuts.add(handOut)

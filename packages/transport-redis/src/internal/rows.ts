@@ -2,6 +2,7 @@
  * Rows that are read and written in one turn of the event loop travel together:
  * a command of its own costs each several times what the row costs.
  */
+import { ShortLivedMap } from "@troupe/core/ShortLived"
 import type { Row } from "@troupe/core/Store"
 import type { TransportError } from "@troupe/core/TransportError"
 import * as Effect from "effect/Effect"
@@ -101,7 +102,7 @@ class Collector<A> {
   private readonly what: string
   private readonly script: Script.Script
   private readonly read: (reply: ReadonlyArray<Buffer | null>, index: number) => A
-  private readonly batches = new Map<string, Batch<A>>()
+  private readonly batches = new ShortLivedMap<string, Batch<A>>()
   private armed = false
 
   constructor(

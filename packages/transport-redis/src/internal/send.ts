@@ -4,6 +4,7 @@
  */
 import type * as Envelope from "@troupe/core/Envelope"
 import type { Generated } from "@troupe/core/JobLog"
+import { ShortLivedMap } from "@troupe/core/ShortLived"
 import type { TransportError } from "@troupe/core/TransportError"
 import type { NonEmptyReadonlyArray } from "effect/Array"
 import * as Effect from "effect/Effect"
@@ -206,7 +207,7 @@ class Batch {
 export class Sender {
   private readonly link: Link
   private readonly keys: Keys
-  private readonly batches = new Map<string, Batch>()
+  private readonly batches = new ShortLivedMap<string, Batch>()
   private readonly limit: number
   private armed = false
 

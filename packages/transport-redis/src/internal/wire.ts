@@ -4,6 +4,7 @@
  * It reconnects by itself; what becomes of requests that it loses is for its
  * owner to say.
  */
+import { ShortLivedSet } from "@troupe/core/ShortLived"
 import type { TransportError } from "@troupe/core/TransportError"
 import * as Effect from "effect/Effect"
 import type { Redis } from "ioredis"
@@ -70,7 +71,7 @@ export class Wire {
   private readonly owner: Owner
   private readonly vigil: Vigil
   private readonly copies: Copies | undefined
-  private readonly inFlight = new Set<Sent>()
+  private readonly inFlight = new ShortLivedSet<Sent>()
   private ready = false
   private closed = false
   private lostAt: number | undefined = undefined
@@ -150,6 +151,7 @@ export class Wire {
       : built.promise
     answered.then(
       (reply: unknown) => {
+        built.release()
         // a reply that comes after the connection was given up: somebody else answers for it
         if (this.inFlight.delete(sent)) sent.request.onReply(reply)
       },

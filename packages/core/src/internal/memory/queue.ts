@@ -8,6 +8,7 @@
 import * as Envelope from "../../Envelope.ts"
 import type { QueueStats } from "../../JobLog.ts"
 import type { JobRecord } from "../../JobRecord.ts"
+import { ShortLivedMap } from "../../ShortLived.ts"
 import { Archive } from "./archive.ts"
 import type { Consumer } from "./consumer.ts"
 import type { Expiry } from "./expiry.ts"
@@ -34,7 +35,7 @@ export interface QueueHost {
 export class Queue implements Timer {
   readonly name: string
   /** Live jobs by id, in the order of their sequence. */
-  readonly jobs = new Map<string, Job>()
+  readonly jobs = new ShortLivedMap<string, Job>()
   readonly archive: Archive
   readonly pulls = new Pulls()
   readonly consumers = new Set<Consumer>()

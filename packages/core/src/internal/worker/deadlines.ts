@@ -4,6 +4,7 @@
 import type * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
+import { ShortLivedMap } from "../../ShortLived.ts"
 import type { Held } from "./held.ts"
 import { monotonic } from "./settings.ts"
 
@@ -20,7 +21,7 @@ export const make = (options: {
   readonly fork: (effect: Effect.Effect<void>) => Fiber.Fiber<void>
   readonly onDeadline: (held: Held) => void
 }): Deadlines => {
-  const deadlines = new Map<Held, number>()
+  const deadlines = new ShortLivedMap<Held, number>()
   let sleeping: { readonly until: number; readonly fiber: Fiber.Fiber<void> } | undefined
 
   const wake = Effect.sync(() => {

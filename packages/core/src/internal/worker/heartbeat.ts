@@ -13,7 +13,7 @@ export const run = (options: {
   readonly settings: Settings
   readonly queue: string
   readonly subscription: Subscription
-  readonly held: ReadonlySet<Held>
+  readonly held: Iterable<Held>
   readonly onLost: (held: Held) => void
 }): Effect.Effect<never> => {
   const { held, onLost, queue, settings, subscription } = options

@@ -7,6 +7,7 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type { Delivery, Settled, Settlement } from "../../JobLog.ts"
+import { ShortLivedSet } from "../../ShortLived.ts"
 import * as CronAround from "../cron/around.ts"
 import { TimedOut } from "../handler.ts"
 import * as Attempts from "../telemetry/attempts.ts"
@@ -25,7 +26,7 @@ import type { Writer } from "./writer.ts"
 
 export interface Pump {
   /** Everything in hand: buffered, running and not yet settled. */
-  readonly held: ReadonlySet<Held>
+  readonly held: Iterable<Held> & { readonly size: number }
   /** How many more jobs fit: free slots and prefetch, less what waits already. */
   readonly demand: () => number
   readonly accept: (deliveries: ReadonlyArray<Delivery>) => void
@@ -77,7 +78,7 @@ export const make = (options: {
       return [tag, { begin, run: handler.startWith(settings.encoding, around) }]
     })
   )
-  const held = new Set<Held>()
+  const held = new ShortLivedSet<Held>()
   let buffer: Array<Held> = []
   const runningByTask = new Map<string, number>()
   let running = 0

@@ -53,11 +53,12 @@ let count = 0
 
 const stream = Effect.fnUntraced(function*(
   streams: Streams,
-  maxBytes?: number
+  maxBytes?: number,
+  retention: "work" | "limits" = "work"
 ): Effect.fn.Return<string, TransportError> {
   const name = `runs${++count}`
   const subjects = [`${name}.>`]
-  yield* streams.ensureStream({ name, subjects, retention: "work", perSubject: 1, maxBytes, duplicateWindow: 30_000 })
+  yield* streams.ensureStream({ name, subjects, retention, perSubject: 1, maxBytes, duplicateWindow: 30_000 })
   return name
 })
 
@@ -130,6 +131,63 @@ test("what finds no room among others is told, and what was there before", () =>
     }
     yield* verify(streams, name, 1 + 3 * 2 * 63)
   })))
+
+const row = (name: string, word: string | number, writer: string, expected = 0): Publish => ({
+  subject: `${name}.${word}`,
+  bytes: Buffer.from(writer),
+  runId: `${writer}.${word}`,
+  expected
+})
+
+/** Who wrote the row. */
+const writerOf = Effect.fnUntraced(function*(streams: Streams, name: string, words: ReadonlyArray<string | number>) {
+  const found = yield* streams.last(name, words.map((word) => `${name}.${word}`))
+  return found.map((one) => one && Buffer.from(one.bytes).toString())
+})
+
+test("of rows that are written together, the ones that somebody else wrote are told", () =>
+  run(Effect.gen(function*() {
+    const { replies, streams } = yield* peer(server.port)
+    const name = yield* stream(streams, undefined, "limits")
+    for (const place of [0, 30, 63]) {
+      const words = Array.from({ length: 64 }, (_, index) => `${place}-${index}`)
+      yield* streams.publish([row(name, words[place]!, "other")], name)
+      const before = replies()
+      const answers = tags(yield* streams.publish(words.map((word) => row(name, word, "me")), name))
+      // one that says that the run broke, and one each
+      expect(replies() - before).toBe(65)
+      expect(answers[place]).toBe("WrongSequence")
+      expect(answers.filter((tag) => tag === "Stored" || tag === "Duplicate").length).toBe(63)
+      const writers = yield* writerOf(streams, name, words)
+      expect(writers).toEqual(words.map((_, index) => index === place ? "other" : "me"))
+      // the next run may be one again
+      yield* streams.publish(several(name, 1_000 * (place + 1), 1_000 * (place + 1) + 600), name)
+    }
+  })))
+
+test("one writes a row, whoever else writes rows at the same time", () =>
+  run(Effect.gen(function*() {
+    const peers = [yield* peer(server.port), yield* peer(server.port), yield* peer(server.port)]
+    const { streams } = peers[0]!
+    const name = yield* stream(streams, undefined, "limits")
+    const size = 100
+    for (let round = 0; round < 20; round++) {
+      // every third row is wanted by all
+      const wordsOf = (index: number) =>
+        Array.from({ length: size }, (_, n) => n % 3 === 0 ? `${round}-${n}` : `${round}-${n}-${index}`)
+      const answers = yield* Effect.forEach(
+        peers,
+        ({ streams }, index) => streams.publish(wordsOf(index).map((word) => row(name, word, `w${index}`)), name),
+        { concurrency: "unbounded" }
+      )
+      for (const [index, some] of answers.entries()) {
+        const writers = yield* writerOf(streams, name, wordsOf(index))
+        const isMine = tags(some).map((tag) => tag === "Stored" || tag === "Duplicate")
+        expect(tags(some).filter((tag) => tag === "Failed" || tag === "Full")).toEqual([])
+        expect(isMine).toEqual(writers.map((writer) => writer === `w${index}`))
+      }
+    }
+  })), 30_000)
 
 test("two that publish at the same time", () =>
   run(Effect.gen(function*() {

@@ -7,7 +7,7 @@
 import { Invariants } from "@troupe/core/testing"
 import { assert, describe, it } from "vitest"
 import { bugs } from "./simulation/bugs.ts"
-import { claimsGivenUp, comingTwice } from "./simulation/hardship.ts"
+import { claimsGivenUp, comingTwice, settlingTogether } from "./simulation/hardship.ts"
 import { oversights } from "./simulation/oversights.ts"
 import { type Report, simulate } from "./simulation/simulation.ts"
 
@@ -67,6 +67,12 @@ describe("Simulation of JetStream", () => {
   it("keeps its promises although requests come once more", async () => {
     for (const seed of one === undefined ? Array.from({ length: 30 }, (_, i) => i + 1) : [one]) {
       assertKept(await simulate(seed, { atPort: comingTwice }))
+    }
+  }, 120_000)
+
+  it("keeps its promises although one answer speaks for many records", async () => {
+    for (const seed of one === undefined ? Array.from({ length: 30 }, (_, i) => i + 1) : [one]) {
+      assertKept(await simulate(seed, { atPort: settlingTogether }))
     }
   }, 120_000)
 

@@ -18,6 +18,9 @@ const headersOf = ({ expected, headers }: NonNullable<Publish["again"]>, message
   return Headers.encode(lines)
 }
 
+/** How it is known in a run. */
+const idOf = ({ messageId, runId }: Publish): string | undefined => messageId ?? runId
+
 interface PublishAnswer {
   readonly seq?: number
   readonly duplicate?: boolean
@@ -50,22 +53,24 @@ class One implements Request {
   readonly bytes: Uint8Array
   readonly headers: string
   readonly mayWait = true
+  private readonly messageId: string | undefined
   private readonly index: number
   private readonly answers: Answers<Published>
 
-  constructor(message: Publish, index: number, answers: Answers<Published>) {
+  constructor(message: Publish, messageId: string | undefined, index: number, answers: Answers<Published>) {
     this.message = message
+    this.messageId = messageId
     this.subject = message.subject
     this.head = message.head
     this.bytes = message.bytes
-    this.headers = headersOf(message, message.messageId)
+    this.headers = headersOf(message, messageId)
     this.index = index
     this.answers = answers
   }
 
   get headersAgain(): string {
-    const { again, messageId } = this.message
-    return again === undefined ? this.headers : headersOf(again, messageId)
+    const { again } = this.message
+    return again === undefined ? this.headers : headersOf(again, this.messageId)
   }
 
   get operation(): string {
@@ -155,10 +160,11 @@ class Run implements Request {
   }
 
   private headersOf(index: number): string {
-    const line = `Nats-Msg-Id: ${this.messages[index]!.messageId}\r\n`
-    return Headers.encode(
-      index === this.from ? line : `${line}Nats-Expected-Last-Msg-Id: ${this.messages[index - 1]!.messageId}\r\n`
-    )
+    const message = this.messages[index]!
+    let lines = `Nats-Msg-Id: ${idOf(message)}\r\n`
+    if (index > this.from) lines += `Nats-Expected-Last-Msg-Id: ${idOf(this.messages[index - 1]!)}\r\n`
+    if (message.expected !== undefined) lines += `Nats-Expected-Last-Subject-Sequence: ${message.expected}\r\n`
+    return Headers.encode(lines)
   }
 
   ahead(send: Ahead): void {
@@ -171,7 +177,8 @@ class Run implements Request {
   parts(): ReadonlyArray<Request> {
     const all: Array<Request> = []
     for (let index = this.from; index <= this.last; index++) {
-      all.push(new One(this.messages[index]!, index, this.answers))
+      const message = this.messages[index]!
+      all.push(new One(message, idOf(message), index, this.answers))
     }
     return all
   }
@@ -227,7 +234,7 @@ const endOfRun = (messages: ReadonlyArray<Publish>, from: number): number => {
   const limit = Math.min(messages.length, from + longest)
   let weight = 0
   let to = from
-  while (to < limit && (weight += messages[to]!.bytes.length) <= heaviest) to++
+  while (to < limit && idOf(messages[to]!) !== undefined && (weight += messages[to]!.bytes.length) <= heaviest) to++
   return Math.max(to, from + 1)
 }
 
@@ -241,13 +248,16 @@ export const make = (link: Link, mayRun: boolean): Streams["publish"] => {
     return pace
   }
 
+  const startOne = (message: Publish, index: number, answers: Answers<Published>, now?: number): void =>
+    link.request(new One(message, message.messageId, index, answers), now)
+
   const startRuns = (messages: ReadonlyArray<Publish>, stream: string, answers: Answers<Published>): void => {
     const pace = paceOf(stream)
     const now = link.now()
     for (let from = 0; from < messages.length;) {
       const to = endOfRun(messages, from)
       if (to - from > 1 && pace.mayRun(to - from)) link.request(new Run(messages, from, to, answers, pace), now)
-      else for (let index = from; index < to; index++) link.request(new One(messages[index]!, index, answers), now)
+      else for (let index = from; index < to; index++) startOne(messages[index]!, index, answers, now)
       from = to
     }
   }
@@ -255,5 +265,5 @@ export const make = (link: Link, mayRun: boolean): Streams["publish"] => {
   return (messages, stream) =>
     mayRun && stream !== undefined && messages.length > 1
       ? collect(messages.length, (answers) => startRuns(messages, stream, answers))
-      : all<Publish, Published>(messages, (message, index, answers) => link.request(new One(message, index, answers)))
+      : all<Publish, Published>(messages, startOne)
 }

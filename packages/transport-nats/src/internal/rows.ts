@@ -9,7 +9,10 @@ import * as Names from "./names.ts"
 import * as Row from "./row.ts"
 import type { Publish, Published, Streams } from "./streams.ts"
 
-/** A row that was written: its sequence, or `undefined` if somebody else was first. */
+/**
+ * A row that was written: its sequence, which may be 0 for a write with a `runId`, or `undefined` if somebody else was
+ * first.
+ */
 export type Written = number | undefined
 
 /** One attempt to write a row. `id` is encoded. */
@@ -17,6 +20,8 @@ export interface Write {
   readonly id: string
   readonly bytes: Uint8Array
   readonly expected: number
+  /** Of a write whose sequence nobody asks for: no other one has it, but for a repeat. */
+  readonly runId?: string | undefined
 }
 
 /** What a write came to. */
@@ -65,12 +70,13 @@ export class Rows {
     names: Names.QueueNames,
     writes: ReadonlyArray<Write>
   ): Effect.Effect<ReadonlyArray<Written | TransportError>> {
-    const messages = writes.map(({ bytes, expected, id }): Publish => ({
+    const messages = writes.map(({ bytes, expected, id, runId }): Publish => ({
       subject: Names.row(names, id),
       bytes,
-      expected
+      expected,
+      runId
     }))
-    return Effect.map(this.streams.publish(messages), (answers) => answers.map(writtenOf))
+    return Effect.map(this.streams.publish(messages, names.rows), (answers) => answers.map(writtenOf))
   }
 
   /** Fails if one of them failed. */

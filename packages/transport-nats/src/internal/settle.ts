@@ -163,7 +163,13 @@ const decide = Effect.fnUntraced(function*(
     if (tries === maxTries) return yield* Errors.unavailable("settle", "the row of a job changes all the time")
     const written = yield* rows.write(
       names,
-      open.map(({ handOut, row }) => ({ id: handOut.id, bytes: row!, expected: handOut.rowSequence }))
+      open.map(({ handOut: { id, nonce, rowSequence }, row, settlement }) => ({
+        id,
+        bytes: row!,
+        expected: rowSequence,
+        // successors are published under the sequence of their row
+        runId: settlement._tag === "Forward" ? undefined : nonce
+      }))
     )
     const lost = open.filter((one, index) => {
       one.written = written[index] ?? 0

@@ -24,6 +24,8 @@ export interface Publish {
   readonly headers?: Readonly<Record<string, string>> | undefined
   /** Within the stream's window a second message with the id is not stored, but answered `Duplicate`. Looked at first. */
   readonly messageId?: string | undefined
+  /** An id for messages whose repeat is told by other means: the server hears it only where one answer confirms many. */
+  readonly runId?: string | undefined
   /** Store only if the last message of the subject has this sequence; 0: if it has none. */
   readonly expected?: number | undefined
   /** What is said instead when it is sent again: its answer did not come, it may have been stored and removed. */
@@ -133,7 +135,7 @@ export interface Puller {
 export interface Streams {
   /**
    * One answer per message, in their order. Stored in their order, unless one of them had to be repeated. `stream`: all
-   * are of it, have only message ids, and nobody asks for sequences, which may be 0 then: one answer of the server may
+   * are of it, and nobody asks for the sequences of those with an id, which may be 0 then: one answer of the server may
    * confirm many.
    */
   readonly publish: (messages: ReadonlyArray<Publish>, stream?: string) => Effect.Effect<ReadonlyArray<Published>>

@@ -4,6 +4,7 @@
  */
 import type { Prng } from "../../../core/test/simulation/prng.ts"
 import type { World } from "../../../core/test/simulation/world.ts"
+import type * as Port from "../../src/internal/streams.ts"
 import { Consumer, type ConsumerSettings } from "./consumer.ts"
 import { type Ears, lag, type Stored } from "./message.ts"
 import { matches } from "./subjects.ts"
@@ -24,6 +25,19 @@ export interface StreamSettings {
   readonly duplicateWindow: number
 }
 
+export const settingsOf = (config: Port.StreamConfig): StreamSettings => ({
+  name: config.name,
+  subjects: config.subjects,
+  retention: config.retention === "work" ? "workqueue" : "limits",
+  maxMessagesPerSubject: config.perSubject ?? -1,
+  maxMessages: config.maxMessages ?? -1,
+  maxBytes: config.maxBytes ?? -1,
+  discardNew: config.maxMessages !== undefined || config.maxBytes !== undefined,
+  discardNewPerSubject: false,
+  maxAge: 0,
+  duplicateWindow: config.duplicateWindow
+})
+
 export type Published =
   | { readonly _tag: "Stored"; readonly sequence: number; readonly duplicate: boolean }
   | { readonly _tag: "Refused"; readonly code: number; readonly description: string }
@@ -41,6 +55,7 @@ export class Stream {
   readonly ears: Ears
   private readonly world: World
   private readonly bySubject = new Map<string, Array<number>>()
+  private lastMessageId: string | undefined = undefined
   private readonly messageIds = new Map<string, { readonly sequence: number; readonly time: number }>()
   /** Removed by an acknowledgement: a crash may bring them back. */
   private acknowledged: Array<{ readonly message: Stored; readonly at: number }> = []
@@ -66,6 +81,10 @@ export class Stream {
     if (expected !== undefined && Number(expected) !== (mine.at(-1) ?? 0)) {
       return { _tag: "Refused", code: 10071, description: `wrong last sequence: ${mine.at(-1) ?? 0}` }
     }
+    const last = headers.get("Nats-Expected-Last-Msg-Id")
+    if (last !== undefined && last !== this.lastMessageId) {
+      return { _tag: "Refused", code: 10070, description: `wrong last msg ID: ${this.lastMessageId}` }
+    }
     const size = sizeOf(subject, headers, bytes)
     const takesPlace = maxMessagesPerSubject > 0 && mine.length >= maxMessagesPerSubject
     if (discardNew) {
@@ -82,6 +101,7 @@ export class Stream {
     const message: Stored = { sequence, subject, headers, bytes, time: this.world.now }
     this.keep(message)
     this.ears.stored(this.settings.name, message)
+    this.lastMessageId = id
     if (id !== undefined) this.messageIds.set(id, { sequence, time: this.world.now })
     if (takesPlace) this.remove(mine[0]!)
     for (const consumer of this.consumers.values()) consumer.serve()

@@ -10,9 +10,11 @@ import type { Process, World } from "../../../core/test/simulation/world.ts"
 import { consumerOf, contentOf } from "../../src/internal/message.ts"
 import type * as Port from "../../src/internal/streams.ts"
 import type { Consumer } from "./consumer.ts"
+import { headersOf, type Place } from "./headers.ts"
 import { type Pull, Puller, storedOf } from "./puller.ts"
+import * as Run from "./run.ts"
 import type { CoreMessage, Server } from "./server.ts"
-import type { Stream, StreamSettings } from "./stream.ts"
+import { settingsOf, type Stream } from "./stream.ts"
 
 /** The server has nobody who answers: no leader, no such stream or consumer. */
 const nobody = Symbol("nobody")
@@ -23,28 +25,6 @@ const patience = 10_000
 
 const unavailable = (operation: string) =>
   new TransportError({ reason: new Unavailable({ operation, description: "the modelled server did not answer" }) })
-
-const settingsOf = (config: Port.StreamConfig): StreamSettings => ({
-  name: config.name,
-  subjects: config.subjects,
-  retention: config.retention === "work" ? "workqueue" : "limits",
-  maxMessagesPerSubject: config.perSubject ?? -1,
-  maxMessages: config.maxMessages ?? -1,
-  maxBytes: config.maxBytes ?? -1,
-  discardNew: config.maxMessages !== undefined || config.maxBytes !== undefined,
-  discardNewPerSubject: false,
-  maxAge: 0,
-  duplicateWindow: config.duplicateWindow
-})
-
-const headersOf = (message: Port.Publish, isAgain: boolean): ReadonlyMap<string, string> => {
-  const { messageId } = message
-  const { expected, headers = {} } = (isAgain ? message.again : undefined) ?? message
-  const all = new Map(Object.entries(headers))
-  if (messageId !== undefined) all.set("Nats-Msg-Id", messageId)
-  if (expected !== undefined) all.set("Nats-Expected-Last-Subject-Sequence", String(expected))
-  return all
-}
 
 export class Wire {
   readonly streams: Port.Streams
@@ -208,17 +188,47 @@ export class Wire {
     return this.stream(stream)?.consumers.get(name)
   }
 
-  private publishOne(message: Port.Publish): Effect.Effect<Port.Published> {
-    const run = (isAgain: boolean): Answer<Port.Published> => {
-      const stream = this.server.streamOf(message.subject)
-      if (stream === undefined) return nobody
-      const answer = stream.publish(message.subject, headersOf(message, isAgain), contentOf(message))
-      if (answer._tag === "Stored") {
-        return { _tag: answer.duplicate ? "Duplicate" : "Stored", sequence: answer.sequence }
-      }
-      return answer.code === 10071 ? { _tag: "WrongSequence" } : { _tag: "Full", description: answer.description }
+  private store(message: Port.Publish, isAgain: boolean, place: Place | undefined): Answer<Port.Published> {
+    const stream = this.server.streamOf(message.subject)
+    if (stream === undefined) return nobody
+    const answer = stream.publish(message.subject, headersOf(message, isAgain, place), contentOf(message))
+    if (answer._tag === "Stored") {
+      return { _tag: answer.duplicate ? "Duplicate" : "Stored", sequence: answer.sequence }
     }
-    return Effect.catch(this.call("publish", run), (error) => Effect.succeed<Port.Published>({ _tag: "Failed", error }))
+    return answer.code === 10071 ? { _tag: "WrongSequence" } : { _tag: "Full", description: answer.description }
+  }
+
+  /** `place`: it was sent in a run before. */
+  private publishOne(message: Port.Publish, place?: Place): Effect.Effect<Port.Published> {
+    return Effect.catch(
+      this.call("publish", (isAgain) => this.store(message, isAgain || place !== undefined, place)),
+      (error) => Effect.succeed<Port.Published>({ _tag: "Failed", error })
+    )
+  }
+
+  private publishEach(messages: ReadonlyArray<Port.Publish>, place?: Place) {
+    return Effect.forEach(messages, (message) => this.publishOne(message, place), { concurrency: "unbounded" })
+  }
+
+  /** The server is asked about the last one only. Whatever it says but that it was stored, each goes its own way. */
+  private publishRun(messages: ReadonlyArray<Port.Publish>): Effect.Effect<ReadonlyArray<Port.Published>> {
+    const isStored = Run.send(messages, {
+      tell: (message, place, then) => {
+        // a connection loses all that follows, too: here one may be lost alone
+        const isLost = this.random.chance(this.network.loseRequest)
+        this.travel(() => {
+          const store = () => void (this.server.leaderless || this.store(message, false, place))
+          if (!isLost && !this.cut && this.isConnected) this.server.handle(store)
+          then()
+        })
+      },
+      ask: (message, place, then) =>
+        this.trip(() => this.store(message, false, place), false, then, () => then(undefined))
+    })
+    return Effect.flatMap(
+      isStored,
+      (stored) => stored ? Effect.succeed(messages.map(() => Run.stored)) : this.publishEach(messages, Run.alone)
+    )
   }
 
   private acknowledgeOne(reply: string, how: Port.Acknowledgement): Effect.Effect<void, TransportError> {
@@ -248,8 +258,17 @@ export class Wire {
       return found === undefined ? nobody : use(found)
     }
     return {
-      publish: (messages) =>
-        Effect.forEach(messages, (message) => this.publishOne(message), { concurrency: "unbounded" }),
+      publish: (messages, stream) =>
+        stream === undefined
+          ? this.publishEach(messages)
+          : Effect.map(
+            Effect.forEach(
+              Run.split(messages, this.random),
+              (some) => some.length === 1 ? this.publishEach(some) : this.publishRun(some),
+              { concurrency: "unbounded" }
+            ),
+            (answers) => answers.flat()
+          ),
       last: (stream, subjects) =>
         this.call(
           "last",

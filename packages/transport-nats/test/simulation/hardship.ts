@@ -57,3 +57,12 @@ export const comingTwice = (streams: Streams): Streams => {
           : Effect.void)
   }
 }
+
+/** Records take so long that those of the jobs that end meanwhile are written together. */
+export const settlingTogether = (streams: Streams): Streams => ({
+  ...streams,
+  publish: (messages, stream) =>
+    messages.some(({ runId }) => runId !== undefined)
+      ? Effect.delay(streams.publish(messages, stream), 2_000)
+      : streams.publish(messages, stream)
+})

@@ -6,6 +6,7 @@ import * as Effect from "effect/Effect"
 import * as Row from "../../src/internal/row.ts"
 import type { Publish, Published, Streams } from "../../src/internal/streams.ts"
 import { type Bug, changing, isRow, skipping } from "./bugs.ts"
+import { settlingTogether } from "./hardship.ts"
 
 const isJob = ({ subject }: { readonly subject: string }) => /^sim\.w\.[^.]+\.p\./.test(subject)
 const isToken = ({ subject }: Publish) => /^sim\.w\.[^.]+\.t\./.test(subject)
@@ -115,6 +116,21 @@ export const oversights: Readonly<Record<string, Bug>> = {
           })
         })
     })
+  },
+  "runs of records that nothing ties together": {
+    shows: ["Loss", "Unfinished"],
+    within: 80,
+    atPort: (streams) => {
+      const isLost = every(4, ({ runId }) => runId !== undefined)
+      return settlingTogether({
+        ...streams,
+        publish: (messages, stream) =>
+          // the last one speaks for those that get lost
+          messages.at(-1)?.runId === undefined
+            ? streams.publish(messages, stream)
+            : skipping((one) => one !== messages.at(-1) && isLost(one))(streams).publish(messages)
+      })
+    }
   },
   "cancels that leave the job where it is": {
     shows: ["StartAfterCancel", "StartAfterEnd"],

@@ -80,10 +80,14 @@ export class NatsBus implements Bus {
     return first === "job" || first === "results" ? Effect.andThen(heard, this.interest.register(first, name)) : heard
   }
 
+  /** Whether anybody has to be told of new records. Most of the time nobody waits for any. */
+  get isAwaited(): boolean {
+    return this.interest.isAnybodyThere
+  }
+
   /** Tells whoever waits of new records. A lost message only costs time. */
   announce(records: ReadonlyArray<Announced>): Effect.Effect<void> {
-    // most of the time nobody waits for any
-    if (!this.interest.isAnybodyThere) return Effect.void
+    if (!this.isAwaited) return Effect.void
     const byClient = new Map<string, [Uint8Array, ...Array<Uint8Array>]>()
     const messages: Array<Effect.Effect<void, TransportError>> = []
     for (const { bytes, record } of records) {

@@ -114,11 +114,16 @@ export const make = (link: Link, options: Api.Options): Streams => {
     acknowledge: (replies, how) => confirm(replies.map((subject) => ({ subject })), acknowledgement(how)),
     finish: (replies) => {
       const byConsumer = new Map<string, Array<string>>()
+      let consumer: string | undefined
+      let list: Array<string> = []
       for (const reply of replies) {
-        const consumer = Message.consumerOf(reply)
-        const list = byConsumer.get(consumer)
-        if (list === undefined) byConsumer.set(consumer, [reply])
-        else list.push(reply)
+        // most are of the consumer of the one before
+        if (consumer === undefined || !reply.startsWith(consumer)) {
+          consumer = Message.consumerOf(reply)
+          list = byConsumer.get(consumer) ?? []
+          byConsumer.set(consumer, list)
+        }
+        list.push(reply)
       }
       return confirm(
         Array.from(byConsumer.values(), (list) => {

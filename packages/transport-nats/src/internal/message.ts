@@ -49,10 +49,14 @@ export const fromApi = ({ data, hdrs, seq, subject, time }: NonNullable<ApiMessa
 export const contentOf = ({ bytes, head = "" }: Pick<Publish, "bytes" | "head">): Uint8Array =>
   head === "" ? bytes : Buffer.concat([Buffer.from(head, "latin1"), bytes])
 
-/** What the reply subjects of one consumer begin with. */
+/** What the last one began with: most come from the same consumer. */
+let last = ""
+
+/** What the reply subjects of one consumer begin with, up to the dot behind its name. */
 export const consumerOf = (reply: string): string => {
+  if (last !== "" && reply.startsWith(last)) return last
   const dots = dotsOf(reply)
-  return reply.slice(0, dots[consumerAt(dots)])
+  return last = reply.slice(0, dots[consumerAt(dots)]! + 1)
 }
 
 const dotsOf = (text: string): ReadonlyArray<number> => {
@@ -63,6 +67,8 @@ const dotsOf = (text: string): ReadonlyArray<number> => {
 
 /** The dot behind the name of the consumer. */
 const consumerAt = (dots: ReadonlyArray<number>): number => dots.length > 8 ? 5 : 3
+
+const behindDot = (text: string, from: number): number => text.indexOf(".", from) + 1
 
 /** Digits of a text up to something else. */
 const numberAt = (text: string, from: number): number => {
@@ -93,12 +99,12 @@ class PulledMessage implements Delivered {
     const reply = message.reply ?? ""
     this.reply = reply
     // $JS.ACK[.domain.account].stream.consumer.deliveries.sequence.consumer sequence.time.pending[.random]
-    const dots = dotsOf(reply)
-    const from = consumerAt(dots)
-    this.deliveries = numberAt(reply, dots[from]! + 1)
-    this.sequence = numberAt(reply, dots[from + 1]! + 1)
+    let at = consumerOf(reply).length
+    this.deliveries = numberAt(reply, at)
+    this.sequence = numberAt(reply, at = behindDot(reply, at))
+    at = behindDot(reply, behindDot(reply, at))
     // nanoseconds
-    this.timestamp = Math.floor(numberAt(reply, dots[from + 3]! + 1) / 1_000_000)
+    this.timestamp = Math.floor(numberAt(reply, at) / 1_000_000)
   }
 
   get headers(): ReadonlyMap<string, string> {

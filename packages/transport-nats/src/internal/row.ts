@@ -125,6 +125,16 @@ export const ended = (options: {
   return letter === undefined ? pack(header, record) : pack(header, record, letter)
 }
 
+/**
+ * What precedes the record in a row that says nothing else, one UTF-16 unit for each byte: whoever sends the row need not
+ * put it together before.
+ */
+export const beforeRecord = (nonce: string, timeToLive: number, valueTimeToLive: number): string => {
+  // as JSON would have it: nothing in a nonce is escaped
+  const text = `{"k":"e","n":"${nonce}","t":${timeToLive},"y":${valueTimeToLive}}`
+  return `\0\0\0${String.fromCharCode(text.length)}${text}`
+}
+
 /** There is no row any more. Not a removal: a request that comes late and expects none must not find its way. */
 export const gone: Uint8Array = pack({ k: "g", n: "" } satisfies Header)
 

@@ -18,6 +18,8 @@ export type Written = number | undefined
 /** One attempt to write a row. `id` is encoded. */
 export interface Write {
   readonly id: string
+  /** What precedes the bytes, one UTF-16 unit for each. */
+  readonly head?: string | undefined
   readonly bytes: Uint8Array
   readonly expected: number
   /** Of a write whose sequence nobody asks for: no other one has it, but for a repeat. */
@@ -70,8 +72,9 @@ export class Rows {
     names: Names.QueueNames,
     writes: ReadonlyArray<Write>
   ): Effect.Effect<ReadonlyArray<Written | TransportError>> {
-    const messages = writes.map(({ bytes, expected, id, runId }): Publish => ({
+    const messages = writes.map(({ bytes, expected, head, id, runId }): Publish => ({
       subject: Names.row(names, id),
+      head,
       bytes,
       expected,
       runId

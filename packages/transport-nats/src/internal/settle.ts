@@ -28,8 +28,10 @@ const maxTries = 20
 class Outgoing {
   readonly settlement: Settlement
   readonly handOut: HandOut
-  /** What it writes to the row; nothing for a `Drop`. */
+  /** What it writes to the row, `head` first; nothing for a `Drop`. */
   row: Uint8Array | undefined
+  readonly head: string | undefined
+  /** The bytes of its record, if they are whole. */
   readonly record: Uint8Array | undefined
   readonly dueAt: number
   /** A successor that is not due yet. */
@@ -42,16 +44,31 @@ class Outgoing {
   /** A later revision that stands, or ours that was written before: it may not be on its way yet. */
   passed: Row.Live | undefined = undefined
 
-  constructor(settlement: Settlement, handOut: HandOut, now: number) {
+  /** `isAwaited`: somebody may want to be told of the record. */
+  constructor(settlement: Settlement, handOut: HandOut, now: number, isAwaited: boolean) {
     this.settlement = settlement
     this.handOut = handOut
     const { nonce } = handOut
     switch (settlement._tag) {
-      case "Ack":
+      case "Ack": {
+        const { timeToLive, valueTimeToLive } = settlement.record
+        const before = Row.beforeRecord(nonce, timeToLive, valueTimeToLive)
+        const parts = isAwaited ? undefined : JobRecord.toParts(settlement.record)
+        if (parts === undefined) {
+          this.record = this.row = JobRecord.toBytes(settlement.record)
+          this.head = before
+        } else {
+          this.record = undefined
+          this.row = parts.body
+          this.head = before + parts.head
+        }
+        this.dueAt = now
+        break
+      }
       case "Bury": {
         const { timeToLive, valueTimeToLive } = settlement.record
         const record = JobRecord.toBytes(settlement.record)
-        const letter = settlement._tag === "Ack" ? undefined : Letter.encode({
+        const letter = Letter.encode({
           expiresAt: now + settlement.timeToLive,
           dueAt: now,
           record,
@@ -59,17 +76,20 @@ class Outgoing {
         })
         this.record = record
         this.row = Row.ended({ nonce, timeToLive, valueTimeToLive, record, letter })
+        this.head = undefined
         this.dueAt = now
         break
       }
       case "Forward":
         this.record = undefined
+        this.head = undefined
         this.dueAt = Math.ceil(Envelope.dueAt(settlement.successor, now))
         this.row = this.live(settlement.successor, this.dueAt > now, undefined)
         break
       case "Drop":
         this.record = undefined
         this.row = undefined
+        this.head = undefined
         this.dueAt = now
     }
     this.waits = this.dueAt > now
@@ -163,8 +183,9 @@ const decide = Effect.fnUntraced(function*(
     if (tries === maxTries) return yield* Errors.unavailable("settle", "the row of a job changes all the time")
     const written = yield* rows.write(
       names,
-      open.map(({ handOut: { id, nonce, rowSequence }, row, settlement }) => ({
+      open.map(({ handOut: { id, nonce, rowSequence }, head, row, settlement }) => ({
         id,
+        head,
         bytes: row!,
         expected: rowSequence,
         // successors are published under the sequence of their row
@@ -263,10 +284,11 @@ export const settle = Effect.fnUntraced(function*(
   acknowledge: (replies: ReadonlyArray<string>) => void
 ): Effect.fn.Return<ReadonlyArray<Settled>, TransportError> {
   const now = context.clock.now()
+  const { isAwaited } = context.bus
   const open = new Map<HandOut, Outgoing>()
   for (const { handOut, settlement } of settlements) {
     if (handOut === undefined || handOut.isSettled || open.has(handOut)) continue
-    open.set(handOut, new Outgoing(settlement, handOut, now))
+    open.set(handOut, new Outgoing(settlement, handOut, now, isAwaited))
   }
   const all = [...open.values()]
   if (all.length > 0) {
@@ -282,8 +304,8 @@ export const settle = Effect.fnUntraced(function*(
     let isPlain = true
     for (const { answer, handOut, passed, record, settlement } of all) {
       const isEnd = settlement._tag === "Ack" || settlement._tag === "Bury"
-      if (isEnd && record !== undefined && answer === "settled") {
-        records.push({ record: settlement.record, bytes: record })
+      if (isEnd && answer === "settled" && context.bus.isAwaited) {
+        records.push({ record: settlement.record, bytes: record ?? JobRecord.toBytes(settlement.record) })
       }
       if (settlement._tag !== "Ack" || handOut.turn !== undefined || passed !== undefined) isPlain = false
       // the token of a key is replaced, not acknowledged

@@ -4,6 +4,7 @@
  */
 import type { Kind } from "@troupe/core/testing/Invariants"
 import * as Effect from "effect/Effect"
+import { contentOf } from "../../src/internal/message.ts"
 import * as Row from "../../src/internal/row.ts"
 import type { Publish, Published, Streams } from "../../src/internal/streams.ts"
 import type { Plant } from "./cast.ts"
@@ -133,7 +134,7 @@ export const bugs: Readonly<Record<string, Bug>> = {
         ...streams,
         publish: (messages) => {
           for (const message of messages) {
-            if (isRow(message)) mine.set(message.subject, headerOf(message.bytes).header.n)
+            if (isRow(message)) mine.set(message.subject, headerOf(contentOf(message)).header.n)
           }
           return streams.publish(messages)
         },

@@ -2,6 +2,7 @@
  * What may happen to a transport at its port, more often than a server does it.
  */
 import * as Effect from "effect/Effect"
+import { contentOf } from "../../src/internal/message.ts"
 import * as Row from "../../src/internal/row.ts"
 import type { Publish, Published, Streams } from "../../src/internal/streams.ts"
 import { isRow } from "./bugs.ts"
@@ -17,7 +18,7 @@ const kinds = {
 /** Whether it is the row of a job that is sent, not of one that goes on. */
 const isClaim = (message: Publish): boolean => {
   if (!isRow(message) || message.expected !== 0) return false
-  const { row } = Row.read({ ...message, headers: new Map(), sequence: 1, timestamp: 0 }, 0)
+  const { row } = Row.read({ ...message, bytes: contentOf(message), headers: new Map(), sequence: 1, timestamp: 0 }, 0)
   return row?._tag === "Live" && row.envelope.revision === 0
 }
 

@@ -3,6 +3,7 @@
  * port, like the others.
  */
 import * as Effect from "effect/Effect"
+import { contentOf } from "../../src/internal/message.ts"
 import * as Row from "../../src/internal/row.ts"
 import type { Publish, Published, Streams } from "../../src/internal/streams.ts"
 import { type Bug, changing, isRow, skipping } from "./bugs.ts"
@@ -65,7 +66,7 @@ export const oversights: Readonly<Record<string, Bug>> = {
           const isFirst = messages.some((one) => isJob(one) && claimed.delete(rowOf(one)))
           if (isFirst && ++count % 8 === 0) return Effect.never
           // and those who would write them anew are refused
-          return refusing((one) => isRow(one) && headerOf(one.bytes).o !== undefined)(streams).publish(messages)
+          return refusing((one) => isRow(one) && headerOf(contentOf(one)).o !== undefined)(streams).publish(messages)
         }
       }
     }
@@ -107,7 +108,7 @@ export const oversights: Readonly<Record<string, Bug>> = {
       publish: (messages) =>
         Effect.flatMap(streams.publish(messages), (answers) => {
           const lost = messages.filter((one, i) =>
-            answers[i]?._tag === "WrongSequence" && isRow(one) && headerOf(one.bytes).k === "e"
+            answers[i]?._tag === "WrongSequence" && isRow(one) && headerOf(contentOf(one)).k === "e"
           )
           if (lost.length === 0) return Effect.succeed(answers)
           return Effect.map(streams.publish(lost.map((one) => ({ ...one, expected: undefined }))), (again) => {
@@ -158,7 +159,7 @@ export const oversights: Readonly<Record<string, Bug>> = {
           : { ...one, bytes: Buffer.from(JSON.stringify({ d: d - 400, ...others }).padEnd(text.length)) }
       }
       if (!isRow(one)) return one
-      const { body, header } = Row.unpack(one.bytes)
+      const { body, header } = Row.unpack(contentOf(one))
       const { d, w, ...others } = header as { readonly k: string; readonly d?: number; readonly w?: number }
       return w === 1 && one.expected !== 0 ? { ...one, bytes: Row.pack({ ...others, d: d! - 400, w }, body) } : one
     })

@@ -89,3 +89,27 @@ export interface SurroundingSpan extends Tracer.Span {
   /** Makes current meanwhile what was so at `enter`. */
   readonly leave: <A>(run: () => A) => A
 }
+
+/**
+ * A span that core is about to begin. What only those need that somebody sees is made when it is asked for: a span that
+ * is not sampled costs a fraction then.
+ */
+export interface SpanStart {
+  readonly name: string
+  readonly kind: Tracer.SpanKind
+  readonly parent: Tracer.AnySpan | undefined
+  /** Whatever surrounds the call, the span begins a trace. */
+  readonly root: boolean
+  /** False below a span that is not sampled, and below `Tracer.MinimumTraceLevel`. */
+  readonly sampled: boolean
+  /** What core finds again at a span that is not sampled. */
+  readonly annotations: Context.Context<never>
+  /** All of it, as `Tracer.span` takes it. */
+  readonly options: () => Parameters<Tracer.Tracer["span"]>[0]
+}
+
+/** A tracer that may know that a span is not sampled before it knows what the span says. */
+export interface LazyTracer extends Tracer.Tracer {
+  /** Core calls it in place of `span`. */
+  readonly spanLazily: (start: SpanStart) => Tracer.Span
+}

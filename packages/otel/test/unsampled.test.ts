@@ -12,7 +12,7 @@ import * as Effect from "effect/Effect"
 import * as Tracer from "effect/Tracer"
 import { afterAll, beforeAll } from "vitest"
 import * as Bridge from "../src/internal/bridge.ts"
-import { followsParents } from "../src/internal/unsampled.ts"
+import { followsParents } from "../src/internal/unsampledContext.ts"
 
 const traceId = "1".repeat(32)
 const remote = Tracer.externalSpan({ traceId, spanId: "2".repeat(16), sampled: false })

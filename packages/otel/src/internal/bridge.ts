@@ -15,7 +15,7 @@ import { AttributesView } from "./attributesView.ts"
 import * as Current from "./currentContext.ts"
 import * as Outcome from "./outcome.ts"
 import { setSpan } from "./spanContext.ts"
-import * as Unsampled from "./unsampled.ts"
+import { followsParents, UnsampledWithContext } from "./unsampledContext.ts"
 
 const kinds: Record<Tracer.SpanKind, Otel.SpanKind> = {
   internal: Otel.SpanKind.INTERNAL,
@@ -175,13 +175,19 @@ class BridgeSpan implements Current.WithContext, Telemetry.SurroundingSpan {
   }
 }
 
-export const make = (tracer: Otel.Tracer): Tracer.Tracer => {
-  const follows = Unsampled.followsParents(tracer)
-  return Tracer.make({
-    span: (options) =>
-      follows && !options.root && Option.isSome(options.parent) && !options.parent.value.sampled
-        ? new Unsampled.Unsampled(options, options.parent)
-        : new BridgeSpan(tracer, options),
-    context: Current.run
-  })
+export const make = (tracer: Otel.Tracer): Telemetry.LazyTracer => {
+  const follows = followsParents(tracer)
+  return {
+    ...Tracer.make({
+      span: (options) =>
+        follows && !options.root && Option.isSome(options.parent) && !options.parent.value.sampled
+          ? new UnsampledWithContext(options, options.parent.value)
+          : new BridgeSpan(tracer, options),
+      context: Current.run
+    }),
+    spanLazily: (start) =>
+      follows && start.parent?.sampled === false
+        ? new UnsampledWithContext(start, start.parent)
+        : new BridgeSpan(tracer, start.options())
+  }
 }

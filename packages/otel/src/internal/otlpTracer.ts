@@ -13,6 +13,7 @@ import * as Option from "effect/Option"
 import * as Tracer from "effect/Tracer"
 import { AttributesView } from "./attributesView.ts"
 import * as Outcome from "./outcome.ts"
+import { type Source, Unsampled, UnsampledChild } from "./unsampled.ts"
 
 export type WireSpan = OtlpTracer.ScopeSpan["spans"][number]
 
@@ -42,17 +43,39 @@ const exceptionOf = (error: Error, time: string): WireEvent => ({
   droppedAttributesCount: 0
 })
 
-/** Of all trace ids, this share begins below it. */
+/** Of all trace ids, this share begins below it: their last eight digits decide. */
 const wholeRange = 2 ** 32
 
-/** A trace that begins here is sampled by its id; whatever has a parent follows it. */
-const isSampled = (options: Options, traceId: string, ratio: number): boolean => {
-  if (Option.isSome(options.parent)) return options.sampled
-  return options.sampled && (ratio >= 1 || parseInt(traceId.slice(-8), 16) < ratio * wholeRange)
+/** `ratio` of the traces that begin here are sampled. Hexadecimal texts of one length compare as their numbers do. */
+const samplerOf = (ratio: number): (traceId: string) => boolean => {
+  const share = Math.max(0, Math.ceil(ratio * wholeRange))
+  if (share >= wholeRange) return () => true
+  const bound = share.toString(16).padStart(8, "0")
+  return (traceId) => traceId.slice(-8) < bound
 }
 
-const nothing: Record<string, unknown> = Object.freeze({})
-const noEvents: Array<WireEvent> = []
+/** Begins a trace that is not sampled. */
+class UnsampledRoot extends Unsampled {
+  private ownTrace: string | undefined
+  private ownSpan: string | undefined = undefined
+
+  constructor(source: Source, traceId: string | undefined) {
+    super(source)
+    this.ownTrace = traceId
+  }
+
+  get parent(): Option.Option<Tracer.AnySpan> {
+    return Option.none()
+  }
+
+  get traceId(): string {
+    return this.ownTrace ??= Hex.random(32)
+  }
+
+  get spanId(): string {
+    return this.ownSpan ??= Hex.random(16)
+  }
+}
 
 class OtlpSpan implements Tracer.Span {
   readonly _tag = "Span"
@@ -63,25 +86,22 @@ class OtlpSpan implements Tracer.Span {
   readonly kind: Tracer.SpanKind
   readonly traceId: string
   readonly spanId: string = Hex.random(16)
-  readonly sampled: boolean
+  readonly sampled = true
   status: Tracer.SpanStatus
-  /** Of what is not sampled nothing is written to them. */
   private readonly values: Record<string, unknown>
-  private readonly events: Array<WireEvent>
+  private readonly events: Array<WireEvent> = []
   private readonly push: (span: WireSpan) => void
 
-  constructor(options: Options, ratio: number, push: (span: WireSpan) => void) {
+  constructor(options: Options, traceId: string, push: (span: WireSpan) => void) {
     this.name = options.name
     this.parent = options.parent
     this.annotations = options.annotations
     this.links = options.links
     this.kind = options.kind
-    this.traceId = Option.isSome(options.parent) ? options.parent.value.traceId : Hex.random(32)
-    this.sampled = isSampled(options, this.traceId, ratio)
+    this.traceId = traceId
     this.status = { _tag: "Started", startTime: options.startTime }
     this.push = push
-    this.values = this.sampled ? { ...Context.get(options.annotations, Telemetry.StartAttributes) } : nothing
-    this.events = this.sampled ? [] : noEvents
+    this.values = { ...Context.get(options.annotations, Telemetry.StartAttributes) }
   }
 
   get attributes(): ReadonlyMap<string, unknown> {
@@ -89,11 +109,11 @@ class OtlpSpan implements Tracer.Span {
   }
 
   attribute(key: string, value: unknown): void {
-    if (this.sampled && this.status._tag === "Started") this.values[key] = value
+    if (this.status._tag === "Started") this.values[key] = value
   }
 
   event(name: string, time: bigint, attributes: Record<string, unknown> = {}): void {
-    if (!this.sampled || this.status._tag === "Ended") return
+    if (this.status._tag === "Ended") return
     this.events.push({
       name,
       timeUnixNano: String(time),
@@ -111,7 +131,7 @@ class OtlpSpan implements Tracer.Span {
     if (this.status._tag === "Ended") return
     const { startTime } = this.status
     this.status = { _tag: "Ended", startTime, endTime, exit }
-    if (this.sampled) this.push(this.toWire(startTime, endTime, exit))
+    this.push(this.toWire(startTime, endTime, exit))
   }
 
   private toWire(startTime: bigint, endTime: bigint, exit: Exit.Exit<unknown, unknown>): WireSpan {
@@ -147,6 +167,26 @@ class OtlpSpan implements Tracer.Span {
   }
 }
 
-/** `ratio` of the traces that begin here are sampled. */
-export const make = (ratio: number, push: (span: WireSpan) => void): Tracer.Tracer =>
-  Tracer.make({ span: (options) => new OtlpSpan(options, ratio, push) })
+/** `ratio` of the traces that begin here are sampled; whatever has a parent follows it. */
+export const make = (ratio: number, push: (span: WireSpan) => void): Telemetry.LazyTracer => {
+  const isSampled = samplerOf(ratio)
+  /** The id of its trace if a span is sampled, else the span. */
+  const decide = (source: Source, parent: Tracer.AnySpan | undefined, isWanted: boolean): string | Tracer.Span => {
+    if (parent !== undefined) return isWanted ? parent.traceId : new UnsampledChild(source, parent)
+    if (!isWanted) return new UnsampledRoot(source, undefined)
+    const traceId = Hex.random(32)
+    return isSampled(traceId) ? traceId : new UnsampledRoot(source, traceId)
+  }
+  return {
+    ...Tracer.make({
+      span: (options) => {
+        const decided = decide(options, Option.getOrUndefined(options.parent), options.sampled)
+        return typeof decided === "string" ? new OtlpSpan(options, decided, push) : decided
+      }
+    }),
+    spanLazily: (start) => {
+      const decided = decide(start, start.parent, start.sampled)
+      return typeof decided === "string" ? new OtlpSpan(start.options(), decided, push) : decided
+    }
+  }
+}

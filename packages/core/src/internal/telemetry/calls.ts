@@ -15,7 +15,7 @@ import { metrics } from "./metrics.ts"
 import * as Names from "./names.ts"
 import * as Recorder from "./recorder.ts"
 import * as Series from "./series.ts"
-import { ofCallers, propagating, type Tracing } from "./tracing.ts"
+import { ofCallers, propagating, Start, type Tracing } from "./tracing.ts"
 
 interface Counts {
   readonly succeeded: (value: number) => void
@@ -29,7 +29,6 @@ export interface Calls {
   readonly transport: string
   /** `undefined` if nobody listens. */
   readonly tracingOf: (caller: Fiber.Fiber<unknown, unknown>) => Tracing | undefined
-  readonly attributesOf: (operation: "send" | "cancel", queue: string | undefined) => Names.Attributes
   readonly sentOne: (job: NewJob, startedAt: bigint, exit: Exit.Exit<unknown, unknown>) => void
   readonly sentMany: (jobs: ReadonlyArray<NewJob>, startedAt: bigint, exit: Exit.Exit<Outcomes, unknown>) => void
   /** What only the broker's answer says. */
@@ -39,6 +38,41 @@ export interface Calls {
   readonly within: <A, E, R>(span: Tracer.Span, call: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
   /** Around the cancel of a job. */
   readonly cancel: <A extends string, E>(queue: string, id: string, call: Effect.Effect<A, E>) => Effect.Effect<A, E>
+}
+
+/** The span of a call of the broker. */
+export class CallStart extends Start {
+  private readonly operation: "send" | "cancel"
+  private readonly transport: string
+  private readonly queue: string | undefined
+  private readonly own: Names.Attributes
+
+  constructor(
+    tracing: Tracing,
+    operation: "send" | "cancel",
+    transport: string,
+    queue: string | undefined,
+    parent: Tracer.AnySpan | undefined,
+    own: Names.Attributes
+  ) {
+    const name = Names.operations[operation]
+    super(tracing, queue === undefined ? name : `${name} ${queue}`, "client", parent)
+    this.operation = operation
+    this.transport = transport
+    this.queue = queue
+    this.own = own
+  }
+
+  protected override describe(): Names.Attributes {
+    const attributes: Names.Attributes = {
+      [Names.attributes.system]: Names.system,
+      [Names.attributes.transport]: this.transport,
+      [Names.attributes.operationName]: Names.operations[this.operation],
+      [Names.attributes.operationType]: Names.operationTypes[this.operation]
+    }
+    if (this.queue !== undefined) attributes[Names.attributes.queue] = this.queue
+    return { ...attributes, ...this.own }
+  }
 }
 
 const causeType = (exit: Exit.Failure<unknown, unknown>) => ErrorType.ofCall(exit.cause)
@@ -94,16 +128,6 @@ export const make = (context: Context.Context<never>, transport: string) => {
   const calls: Calls = {
     transport,
     tracingOf,
-    attributesOf: (operation, queue) => {
-      const attributes: Names.Attributes = {
-        [Names.attributes.system]: Names.system,
-        [Names.attributes.transport]: transport,
-        [Names.attributes.operationName]: Names.operations[operation],
-        [Names.attributes.operationType]: Names.operationTypes[operation]
-      }
-      if (queue !== undefined) attributes[Names.attributes.queue] = queue
-      return attributes
-    },
     sentOne: (job, startedAt, exit) => {
       sending(job.queue, startedAt, exit)
       countOne(job, exit)
@@ -137,13 +161,11 @@ export const make = (context: Context.Context<never>, transport: string) => {
             return undefined
           })
         }
-        const span = tracing.begin({
-          name: `${Names.operations.cancel} ${queue}`,
-          kind: "client",
-          parent: propagating(fiber.cache.span),
-          links: [],
-          attributes: { ...calls.attributesOf("cancel", queue), [Names.attributes.jobId]: id }
-        })
+        const span = tracing.begin(
+          new CallStart(tracing, "cancel", transport, queue, propagating(fiber.cache.span), {
+            [Names.attributes.jobId]: id
+          })
+        )
         return Effect.onExitPrimitive(calls.within(span, call), (exit) => {
           cancelling(queue, startedAt, exit)
           // what stands: somebody else may have ended the job first

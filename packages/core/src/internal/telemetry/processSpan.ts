@@ -7,7 +7,7 @@ import * as Exit from "effect/Exit"
 import * as Tracer from "effect/Tracer"
 import type { Envelope } from "../../Envelope.ts"
 import type { Delivery, Settlement } from "../../JobLog.ts"
-import { KeyAttribute, type SurroundingSpan } from "../../Telemetry.ts"
+import { KeyAttribute, StartAttributes, type SurroundingSpan } from "../../Telemetry.ts"
 import { cronHeader, fromHeaders } from "../cronHeader.ts"
 import { Undecodable, Unencodable } from "../handler.ts"
 import type { Held } from "../worker/held.ts"
@@ -16,7 +16,7 @@ import type { Settings } from "../worker/settings.ts"
 import * as ErrorType from "./errorType.ts"
 import * as Names from "./names.ts"
 import * as Traceparent from "./traceparent.ts"
-import { propagating, type Tracing } from "./tracing.ts"
+import { propagating, Start, type Tracing } from "./tracing.ts"
 
 /** The job that nobody's handler enqueued. */
 const rootOf = ({ headers, id }: Envelope): string => headers[Names.headers.root] ?? id
@@ -52,20 +52,59 @@ export const enter = <A>(span: Tracer.Span, start: () => A): A => isSurrounding(
 /** What follows the end of a handler is no part of its span. */
 export const leave = <A>(span: Tracer.Span, follow: () => A): A => isSurrounding(span) ? span.leave(follow) : follow()
 
-export const make = (settings: Settings, tracing: Tracing, queue: string) => {
-  const hasKey = Context.get(settings.context, KeyAttribute)
-  const ambient = propagating(Context.getOrUndefined(settings.context, Tracer.ParentSpan))
-  const name = `${Names.operations.process} ${queue}`
-  const transport = settings.transport.name
+/** What all spans of one worker's queue have in common. */
+interface Common {
+  readonly tracing: Tracing
+  readonly name: string
+  readonly queue: string
+  readonly transport: string
+  readonly hasKey: boolean
+}
 
-  /** A worker that a test runs inside a span. One that has ended, as that of a start, is none. */
-  const above = () => ambient?._tag === "Span" && ambient.status._tag === "Ended" ? undefined : ambient
+/** `maxAttempts` and `waitMillis` are missing where the job does not run. */
+class AttemptStart extends Start {
+  private readonly common: Common
+  private readonly delivery: Delivery
+  private readonly creation: Tracer.ExternalSpan | undefined
+  private readonly maxAttempts: number | undefined
+  private readonly waitMillis: number | undefined
 
-  const attributesOf = (
-    { deliveries, envelope }: Delivery,
-    maxAttempts: number,
-    waitMillis: number
-  ): Names.Attributes => {
+  constructor(
+    common: Common,
+    delivery: Delivery,
+    parent: Tracer.AnySpan | undefined,
+    creation: Tracer.ExternalSpan | undefined,
+    maxAttempts?: number,
+    waitMillis?: number
+  ) {
+    super(common.tracing, common.name, "consumer", parent)
+    this.common = common
+    this.delivery = delivery
+    this.creation = creation
+    this.maxAttempts = maxAttempts
+    this.waitMillis = waitMillis
+  }
+
+  /** Jobs that the handler enqueues say which one is at the root. */
+  override get annotations(): Context.Context<never> {
+    return Context.add(Context.empty(), StartAttributes, {
+      [Names.attributes.rootJobId]: rootOf(this.delivery.envelope)
+    })
+  }
+
+  override get links(): Array<Tracer.SpanLink> {
+    const { attempt, headers, prevTraceparent } = this.delivery.envelope
+    const creation = this.creation ?? creationOf(headers)
+    const previous = attempt > 1 ? Traceparent.read(prevTraceparent, undefined) : undefined
+    const links: Array<Tracer.SpanLink> = []
+    if (creation !== undefined) links.push({ span: creation, attributes: Names.creationLink })
+    if (previous !== undefined) links.push({ span: previous, attributes: Names.previousLink })
+    return links
+  }
+
+  protected override describe(): Names.Attributes {
+    const { hasKey, queue, transport } = this.common
+    const { deliveries, envelope } = this.delivery
     const { attempt, headers, id, key, task } = envelope
     const attributes = Names.processAttributes({
       transport,
@@ -74,11 +113,13 @@ export const make = (settings: Settings, tracing: Tracing, queue: string) => {
       jobId: id,
       rootJobId: rootOf(envelope),
       attempt,
-      maxAttempts,
-      waitMillis,
+      maxAttempts: this.maxAttempts ?? 0,
+      waitMillis: this.waitMillis ?? 0,
       trigger: triggerOf(envelope),
       redelivered: deliveries > 1
     })
+    if (this.maxAttempts === undefined) delete attributes[Names.attributes.maxAttempts]
+    if (this.waitMillis === undefined) delete attributes[Names.attributes.waitMillis]
     if (hasKey && key !== undefined) attributes[Names.attributes.key] = key
     if (headers[cronHeader] !== undefined) {
       const ticket = fromHeaders(headers)
@@ -86,17 +127,32 @@ export const make = (settings: Settings, tracing: Tracing, queue: string) => {
     }
     return attributes
   }
+}
 
-  const begin = ({ envelope }: Delivery, attributes: Names.Attributes): Tracer.Span => {
-    const { attempt, headers, prevTraceparent } = envelope
-    const creation = Traceparent.read(headers[Names.headers.traceparent], headers[Names.headers.tracestate])
-    const previous = attempt > 1 ? Traceparent.read(prevTraceparent, undefined) : undefined
-    const links: Array<Tracer.SpanLink> = []
-    if (creation !== undefined) links.push({ span: creation, attributes: Names.creationLink })
-    if (previous !== undefined) links.push({ span: previous, attributes: Names.previousLink })
+const creationOf = (headers: Envelope["headers"]): Tracer.ExternalSpan | undefined =>
+  Traceparent.read(headers[Names.headers.traceparent], headers[Names.headers.tracestate])
+
+export const make = (settings: Settings, tracing: Tracing, queue: string) => {
+  const ambient = propagating(Context.getOrUndefined(settings.context, Tracer.ParentSpan))
+  const common: Common = {
+    tracing,
+    name: `${Names.operations.process} ${queue}`,
+    queue,
+    transport: settings.transport.name,
+    hasKey: Context.get(settings.context, KeyAttribute)
+  }
+
+  /** A worker that a test runs inside a span. One that has ended, as that of a start, is none. */
+  const above = () => ambient?._tag === "Span" && ambient.status._tag === "Ended" ? undefined : ambient
+
+  const begin = (delivery: Delivery, maxAttempts?: number, waitMillis?: number): Tracer.Span => {
+    const { headers } = delivery.envelope
+    const around = above()
     // siblings: a retry has the parent of the first attempt
-    const parent = above() ?? (headers[Names.headers.trace] === undefined ? creation : undefined)
-    return tracing.begin({ name, kind: "consumer", parent, links, attributes })
+    const creation = around === undefined && headers[Names.headers.trace] === undefined
+      ? creationOf(headers)
+      : undefined
+    return tracing.begin(new AttemptStart(common, delivery, around ?? creation, creation, maxAttempts, waitMillis))
   }
 
   const end = (span: Tracer.Span, outcome: string, exit: Exit.Exit<unknown, unknown>) => {
@@ -111,10 +167,7 @@ export const make = (settings: Settings, tracing: Tracing, queue: string) => {
 
   return {
     begin: ({ delivery, task }: Held, waitMillis: number): Tracer.Span =>
-      begin(
-        delivery,
-        attributesOf(delivery, delivery.envelope.maxAttempts ?? task.policy.maxAttempts, waitMillis)
-      ),
+      begin(delivery, delivery.envelope.maxAttempts ?? task.policy.maxAttempts, waitMillis),
     end,
     interrupted: (span: Tracer.Span, outcome: "cancelled" | "released" | "lease_lost") => {
       if (outcome !== "lease_lost" || !span.sampled) {
@@ -154,12 +207,7 @@ export const make = (settings: Settings, tracing: Tracing, queue: string) => {
       const trusted = isForeign
         ? { ...delivery, envelope: { ...envelope, headers: {}, prevTraceparent: undefined } }
         : delivery
-      const { [Names.attributes.maxAttempts]: _, [Names.attributes.waitMillis]: __, ...attributes } = attributesOf(
-        trusted,
-        0,
-        0
-      )
-      const span = begin(trusted, attributes)
+      const span = begin(trusted)
       if (state !== "failed" || !span.sampled) return end(span, state, Exit.void)
       const type = ErrorType.ofRefusal(reason)
       span.attribute(Names.attributes.errorType, type)

@@ -17,10 +17,10 @@ import type { NewJob } from "../../EnqueueOptions.ts"
 import { StartAttributes, TracePolicy } from "../../Telemetry.ts"
 import { cronHeader } from "../cronHeader.ts"
 import type { Producer } from "../producer.ts"
-import type { Calls } from "./calls.ts"
+import { type Calls, CallStart } from "./calls.ts"
 import * as Names from "./names.ts"
 import * as Traceparent from "./traceparent.ts"
-import { propagating, type Tracing } from "./tracing.ts"
+import { propagating, Start, type Tracing } from "./tracing.ts"
 
 /** Delays (ms) from which on a job is no part of what enqueued it. */
 const longDelay = 60_000
@@ -80,6 +80,37 @@ const carrying = (job: NewJob, own: Headers): NewJob => {
   return { ...job, headers: { ...job.headers, ...others } }
 }
 
+/** A span of one job that is sent. */
+class JobStart extends Start {
+  private readonly operation: "send" | "create"
+  private readonly transport: string
+  private readonly job: NewJob
+  private readonly delay: number
+
+  constructor(
+    tracing: Tracing,
+    operation: "send" | "create",
+    transport: string,
+    parent: Tracer.AnySpan | undefined,
+    job: NewJob,
+    delay: number
+  ) {
+    super(tracing, `${Names.operations[operation]} ${job.queue}`, "producer", parent)
+    this.operation = operation
+    this.transport = transport
+    this.job = job
+    this.delay = delay
+  }
+
+  protected override describe(): Names.Attributes {
+    const { body, id, queue, task } = this.job
+    const attributes = Names.sendAttributes(this.operation, this.transport, queue, task, body.length)
+    if (id !== undefined) attributes[Names.attributes.jobId] = id
+    if (this.delay > 0) attributes[Names.attributes.delayMillis] = this.delay
+    return attributes
+  }
+}
+
 export const around = (producer: Producer, context: Context.Context<never>, calls: Calls): Producer => {
   const clock = Context.get(context, Clock.Clock)
   const policy = Context.get(context, TracePolicy)
@@ -97,13 +128,6 @@ export const around = (producer: Producer, context: Context.Context<never>, call
       : carrying(job, headersOf(external, isLink(job, delayOf(job, clock), 1), undefined))
   }
 
-  const attributesOf = (job: NewJob, operation: "send" | "create", delay: number): Names.Attributes => {
-    const attributes = Names.sendAttributes(operation, calls.transport, job.queue, job.task, job.body.length)
-    if (job.id !== undefined) attributes[Names.attributes.jobId] = job.id
-    if (delay > 0) attributes[Names.attributes.delayMillis] = delay
-    return attributes
-  }
-
   const sendOne: Producer["sendOne"] = (job) =>
     Effect.withFiber((fiber) => {
       const startedAt = clock.monotonicTimeNanosUnsafe()
@@ -116,13 +140,7 @@ export const around = (producer: Producer, context: Context.Context<never>, call
       }
       const delay = delayOf(job, clock)
       const ambient = propagating(fiber.cache.span)
-      const span = tracing.begin({
-        name: `${Names.operations.send} ${job.queue}`,
-        kind: "producer",
-        parent: ambient,
-        links: [],
-        attributes: attributesOf(job, "send", delay)
-      })
+      const span = tracing.begin(new JobStart(tracing, "send", calls.transport, ambient, job, delay))
       const sent = producer.sendOne(carrying(job, headersOf(span, isLink(job, delay, 1), rootOf(ambient))))
       return Effect.onExitPrimitive(calls.within(span, sent), (exit) => {
         calls.sentOne(job, startedAt, exit)
@@ -142,26 +160,16 @@ export const around = (producer: Producer, context: Context.Context<never>, call
     const ambient = propagating(fiber.cache.span)
     const [{ queue }] = jobs
     const isOneQueue = jobs.every((job) => job.queue === queue)
-    const attributes = calls.attributesOf("send", isOneQueue ? queue : undefined)
-    attributes[Names.attributes.batchCount] = jobs.length
-    const span = tracing.begin({
-      name: isOneQueue ? `${Names.operations.send} ${queue}` : Names.operations.send,
-      kind: "client",
-      parent: ambient,
-      links: [],
-      attributes
-    })
+    const span = tracing.begin(
+      new CallStart(tracing, "send", calls.transport, isOneQueue ? queue : undefined, ambient, {
+        [Names.attributes.batchCount]: jobs.length
+      })
+    )
     const root = rootOf(ambient)
     const creations: Array<Tracer.Span> = []
     const create = (job: NewJob): NewJob => {
       const delay = delayOf(job, clock)
-      const creation = tracing.begin({
-        name: `${Names.operations.create} ${job.queue}`,
-        kind: "producer",
-        parent: span,
-        links: [],
-        attributes: attributesOf(job, "create", delay)
-      })
+      const creation = tracing.begin(new JobStart(tracing, "create", calls.transport, span, job, delay))
       creations.push(creation)
       return carrying(job, headersOf(creation, isLink(job, delay, jobs.length), root))
     }

@@ -3,7 +3,7 @@
  */
 import * as Context from "effect/Context"
 import * as Option from "effect/Option"
-import * as Tracer from "effect/Tracer"
+import type * as Tracer from "effect/Tracer"
 import { TraceState } from "../../Telemetry.ts"
 
 /** `version-traceId-spanId-flags`: where the hyphens are, and how long it is. */
@@ -45,16 +45,34 @@ const isTraceparent = (text: string): boolean => {
   return text.length === at.end || (!text.startsWith("00") && text.charCodeAt(at.end) === hyphen)
 }
 
+/** A span that came in a header. Most ask only whether it is sampled: its ids are cut out when they are needed. */
+class RemoteSpan implements Tracer.ExternalSpan {
+  readonly _tag = "ExternalSpan"
+  readonly sampled: boolean
+  readonly annotations: Context.Context<never>
+  private readonly text: string
+
+  constructor(text: string, annotations: Context.Context<never>) {
+    this.text = text
+    this.sampled = isOdd(text.charCodeAt(at.end - 1))
+    this.annotations = annotations
+  }
+
+  get traceId(): string {
+    return this.text.slice(at.traceId + 1, at.spanId)
+  }
+
+  get spanId(): string {
+    return this.text.slice(at.spanId + 1, at.flags)
+  }
+}
+
 /** `undefined` for what is no `traceparent`: whoever wrote it, a job is not to fail of it. */
 export const read = (text: string | undefined, state: string | undefined): Tracer.ExternalSpan | undefined => {
   if (text === undefined || !isTraceparent(text)) return undefined
-  const traceId = text.slice(at.traceId + 1, at.spanId)
-  const spanId = text.slice(at.spanId + 1, at.flags)
-  if (traceId === noTrace || spanId === noSpan) return undefined
-  return Tracer.externalSpan({
-    traceId,
-    spanId,
-    sampled: isOdd(text.charCodeAt(at.end - 1)),
-    annotations: state === undefined ? Context.empty() : Context.add(Context.empty(), TraceState, state)
-  })
+  if (text.startsWith(noTrace, at.traceId + 1) || text.startsWith(noSpan, at.spanId + 1)) return undefined
+  return new RemoteSpan(
+    text,
+    state === undefined ? Context.empty() : Context.add(Context.empty(), TraceState, state)
+  )
 }

@@ -9,27 +9,70 @@ import * as LogLevel from "effect/LogLevel"
 import * as Option from "effect/Option"
 import * as References from "effect/References"
 import * as Tracer from "effect/Tracer"
-import { StartAttributes } from "../../Telemetry.ts"
+import { type LazyTracer, type SpanStart, StartAttributes } from "../../Telemetry.ts"
 import { type Attributes, attributes as names } from "./names.ts"
 
-export interface SpanOptions {
+type Options = Parameters<Tracer.Tracer["span"]>[0]
+
+export interface Tracing {
+  readonly begin: (start: Start) => Tracer.Span
+  readonly now: () => bigint
+  readonly end: (span: Tracer.Span, exit: Exit.Exit<unknown, unknown>) => void
+  /** What `Tracer.span` takes. */
+  readonly optionsOf: (start: Start) => Options
+  /** The level of traces is not above that of spans here. */
+  readonly isWanted: boolean
+}
+
+/** A span before it begins. What it says is made at most once, and only if somebody asks. */
+export abstract class Start implements SpanStart {
   readonly name: string
   readonly kind: Tracer.SpanKind
   /** Without one the span begins a trace. */
   readonly parent: Tracer.AnySpan | undefined
-  readonly links: Array<Tracer.SpanLink>
-  readonly attributes: Attributes
-}
+  private readonly tracing: Tracing
+  private made: Attributes | undefined = undefined
 
-export interface Tracing {
-  readonly begin: (options: SpanOptions) => Tracer.Span
-  readonly now: () => bigint
-  readonly end: (span: Tracer.Span, exit: Exit.Exit<unknown, unknown>) => void
+  constructor(tracing: Tracing, name: string, kind: Tracer.SpanKind, parent: Tracer.AnySpan | undefined) {
+    this.tracing = tracing
+    this.name = name
+    this.kind = kind
+    this.parent = parent
+  }
+
+  protected abstract describe(): Attributes
+
+  get links(): Array<Tracer.SpanLink> {
+    return []
+  }
+
+  get annotations(): Context.Context<never> {
+    return Context.empty()
+  }
+
+  // a call may have surroundings that only the tracer knows, such as the request of an instrumented server
+  get root(): boolean {
+    return this.parent === undefined && this.kind === "consumer"
+  }
+
+  get sampled(): boolean {
+    return this.tracing.isWanted && this.parent?.sampled !== false
+  }
+
+  get attributes(): Attributes {
+    return this.made ??= this.describe()
+  }
+
+  options(): Options {
+    return this.tracing.optionsOf(this)
+  }
 }
 
 const setAll = (span: Tracer.Span, attributes: Readonly<Record<string, unknown>>) => {
   for (const name in attributes) span.attribute(name, attributes[name])
 }
+
+const isLazy = (tracer: Tracer.Tracer): tracer is LazyTracer => "spanLazily" in tracer
 
 // a class: a client makes one per call, and closures would cost more than the spans
 class ContextTracing implements Tracing {
@@ -38,36 +81,43 @@ class ContextTracing implements Tracing {
   readonly #isTimed: boolean
   readonly #own: Readonly<Record<string, unknown>>
   readonly #links: ReadonlyArray<Tracer.SpanLink>
-  readonly #isWanted: boolean
+  readonly #lazy: LazyTracer | undefined
+  readonly isWanted: boolean
 
   constructor(context: Context.Context<never>, tracer: Tracer.Tracer) {
     this.#tracer = tracer
+    this.#lazy = isLazy(tracer) ? tracer : undefined
     this.#clock = Context.get(context, Clock.Clock)
     this.#isTimed = Context.get(context, References.TracerTimingEnabled)
     this.#own = Context.get(context, References.TracerSpanAnnotations)
     this.#links = Context.get(context, References.TracerSpanLinks)
     const least = Context.get(context, Tracer.MinimumTraceLevel)
-    this.#isWanted = least === "All" || !LogLevel.isGreaterThan(least, Context.get(context, Tracer.CurrentTraceLevel))
+    this.isWanted = least === "All" || !LogLevel.isGreaterThan(least, Context.get(context, Tracer.CurrentTraceLevel))
   }
 
-  begin({ attributes, kind, links, name, parent }: SpanOptions): Tracer.Span {
-    const span = this.#tracer.span({
+  begin(start: Start): Tracer.Span {
+    const span = this.#lazy === undefined ? this.#tracer.span(start.options()) : this.#lazy.spanLazily(start)
+    if (span.sampled) {
+      setAll(span, this.#own)
+      if (!span.attributes.has(names.system)) setAll(span, start.attributes)
+    }
+    return span
+  }
+
+  optionsOf(start: Start): Options {
+    const { kind, name, parent } = start
+    const links = start.links
+    return {
       name,
       kind,
       parent: parent === undefined ? Option.none() : Option.some(parent),
-      annotations: Context.add(Context.empty(), StartAttributes, attributes),
+      annotations: Context.add(Context.empty(), StartAttributes, start.attributes),
       links: this.#links.length === 0 ? links : [...this.#links, ...links],
       // the time is dear, and whoever samples this all the same takes it himself
       startTime: parent?.sampled === false ? 0n : this.now(),
-      // a call may have surroundings that only the tracer knows, such as the request of an instrumented server
-      root: parent === undefined && kind === "consumer",
-      sampled: this.#isWanted && parent?.sampled !== false
-    })
-    if (span.sampled) {
-      setAll(span, this.#own)
-      if (!span.attributes.has(names.system)) setAll(span, attributes)
+      root: start.root,
+      sampled: start.sampled
     }
-    return span
   }
 
   now(): bigint {

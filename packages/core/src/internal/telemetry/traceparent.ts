@@ -28,22 +28,35 @@ export const stateOf = (span: Tracer.AnySpan): string | undefined => {
   return undefined
 }
 
-const hex = (code: number): boolean => (code >= 0x30 && code <= 0x39) || (code >= 0x61 && code <= 0x66)
+const isHex = (code: number): boolean => (code >= 0x30 && code <= 0x39) || (code >= 0x61 && code <= 0x66)
 
 /** Of a hexadecimal digit. "a" is 10, and its code is odd. */
 const isOdd = (code: number): boolean => (code & 1) === (code >= 0x61 ? 0 : 1)
 
-// by hand: a regular expression takes twice as long, and this is done for each attempt
-const isTraceparent = (text: string): boolean => {
-  if (text.length < at.end) return false
-  for (let i = 0; i < at.end; i++) {
+/** Whether there are digits from here to there, and not only zeros where those are no id. */
+const areDigits = (text: string, from: number, to: number, isId: boolean): boolean => {
+  let digits = 0
+  for (let i = from; i < to; i++) {
     const code = text.charCodeAt(i)
-    if (i === at.traceId || i === at.spanId || i === at.flags ? code !== hyphen : !hex(code)) return false
+    if (!isHex(code)) return false
+    digits |= code ^ 0x30
   }
-  if (text.startsWith("ff")) return false
-  // a later version may be longer, and begins the same
-  return text.length === at.end || (!text.startsWith("00") && text.charCodeAt(at.end) === hyphen)
+  return !isId || digits !== 0
 }
+
+// by hand: a regular expression takes twice as long, and this is done for each attempt
+const isTraceparent = (text: string): boolean =>
+  text.length >= at.end &&
+  text.charCodeAt(at.traceId) === hyphen &&
+  text.charCodeAt(at.spanId) === hyphen &&
+  text.charCodeAt(at.flags) === hyphen &&
+  areDigits(text, 0, at.traceId, false) &&
+  areDigits(text, at.traceId + 1, at.spanId, true) &&
+  areDigits(text, at.spanId + 1, at.flags, true) &&
+  areDigits(text, at.flags + 1, at.end, false) &&
+  !(text.charCodeAt(0) === 0x66 && text.charCodeAt(1) === 0x66) &&
+  // a later version may be longer, and begins the same
+  (text.length === at.end || (!text.startsWith("00") && text.charCodeAt(at.end) === hyphen))
 
 /** A span that came in a header. Most ask only whether it is sampled: its ids are cut out when they are needed. */
 class RemoteSpan implements Tracer.ExternalSpan {
@@ -70,9 +83,5 @@ class RemoteSpan implements Tracer.ExternalSpan {
 /** `undefined` for what is no `traceparent`: whoever wrote it, a job is not to fail of it. */
 export const read = (text: string | undefined, state: string | undefined): Tracer.ExternalSpan | undefined => {
   if (text === undefined || !isTraceparent(text)) return undefined
-  if (text.startsWith(noTrace, at.traceId + 1) || text.startsWith(noSpan, at.spanId + 1)) return undefined
-  return new RemoteSpan(
-    text,
-    state === undefined ? Context.empty() : Context.add(Context.empty(), TraceState, state)
-  )
+  return new RemoteSpan(text, state === undefined ? Context.empty() : Context.add(Context.empty(), TraceState, state))
 }

@@ -20,15 +20,21 @@ import type { Waiters } from "./waiters.ts"
 
 type Outcome = Result.Result<Enqueued, EnqueueError | TransportError>
 
+type Headers = Readonly<Record<string, string>>
+
+/** Headers that are given beside a job stand in place of its own: no copy of the job need be made for them. */
 export interface Producer {
-  readonly send: (jobs: Arr.NonEmptyReadonlyArray<NewJob>) => Effect.Effect<ReadonlyArray<Outcome>, TransportError>
-  readonly sendOne: (job: NewJob) => Effect.Effect<Enqueued, EnqueueError | TransportError>
+  readonly send: (
+    jobs: Arr.NonEmptyReadonlyArray<NewJob>,
+    headersOf?: (job: NewJob) => Headers | undefined
+  ) => Effect.Effect<ReadonlyArray<Outcome>, TransportError>
+  readonly sendOne: (job: NewJob, headers?: Headers) => Effect.Effect<Enqueued, EnqueueError | TransportError>
 }
 
 /** Longest id, key, queue, task and priority name, in UTF-16 units: brokers limit what may be a key. */
 const maxName = 512
 
-const none: Readonly<Record<string, string>> = Object.freeze({})
+const none: Headers = Object.freeze({})
 
 const all: Generated = { has: () => true }
 
@@ -50,7 +56,7 @@ const checkName = (option: string, value: string) => {
   if (value.length > maxName) throw invalid(option, `has ${value.length} characters, at most ${maxName} are allowed`)
 }
 
-const checkHeaders = (headers: Readonly<Record<string, string>>) => {
+const checkHeaders = (headers: Headers) => {
   for (const name in headers) {
     const value = headers[name]
     if (typeof value !== "string") throw invalid("headers", `must be texts, "${name}" is none`)
@@ -64,7 +70,7 @@ const checkHeaders = (headers: Readonly<Record<string, string>>) => {
 const successorRoom = 8_192
 
 /** Bytes that headers take at most: a UTF-16 unit is six of them when JSON escapes it. */
-const sizeOf = (headers: Readonly<Record<string, string>>) => {
+const sizeOf = (headers: Headers) => {
   let units = 0
   for (const name in headers) units += name.length + headers[name]!.length
   return 6 * units
@@ -97,13 +103,13 @@ export const make = (options: {
   let count = 0
 
   /** Throws an `InvalidOption` or `PayloadTooLarge`. */
-  const build = (job: NewJob, now: number): Envelope.Envelope => {
+  const build = (job: NewJob, now: number, headers = job.headers): Envelope.Envelope => {
     const priority = job.priority ?? fallbackLevel
     checkName("task", job.task)
     checkName("queue", job.queue)
     if (job.id !== undefined) checkName("id", job.id)
     if (job.key !== undefined) checkName("key", job.key)
-    if (job.headers !== undefined) checkHeaders(job.headers)
+    if (headers !== undefined) checkHeaders(headers)
     if (!levels.has(priority)) {
       throw invalid("priority", `must be one of ${options.levels.join(", ")} (Priority.Levels), got "${priority}"`)
     }
@@ -118,7 +124,7 @@ export const make = (options: {
       task: job.task,
       key: job.key,
       contentType: job.contentType,
-      headers: job.headers ?? none,
+      headers: headers ?? none,
       enqueuedAt: now,
       expiresAt: job.expiresAt ?? (job.expiresIn === undefined ? undefined : now + millis("expiresIn", job.expiresIn)),
       maxAttempts: job.maxAttempts,
@@ -140,9 +146,9 @@ export const make = (options: {
     return signed
   }
 
-  const tryBuild = (job: NewJob, now: number): Envelope.Envelope | EnqueueError => {
+  const tryBuild = (job: NewJob, now: number, headers?: Headers): Envelope.Envelope | EnqueueError => {
     try {
-      return build(job, now)
+      return build(job, now, headers)
     } catch (error) {
       if (!(error instanceof InvalidOption || error instanceof PayloadTooLarge)) throw error
       return new EnqueueError({ task: String(job.task), queue: String(job.queue), reason: error })
@@ -164,7 +170,7 @@ export const make = (options: {
     return options.tracking.ref(envelope.queue, envelope.id, duplicate ? undefined : stamp, duplicate)
   }
 
-  const send: Producer["send"] = Effect.fnUntraced(function*(jobs) {
+  const send: Producer["send"] = Effect.fnUntraced(function*(jobs, headersOf) {
     const now = yield* transport.clock
     const stamp = options.waiters.stamp()
     const outcomes: Array<Outcome> = []
@@ -172,7 +178,7 @@ export const make = (options: {
     /** Of each envelope: which job it is of. */
     const positions: Array<number> = []
     for (let i = 0; i < jobs.length; i++) {
-      const built = tryBuild(jobs[i]!, now)
+      const built = tryBuild(jobs[i]!, now, headersOf?.(jobs[i]!))
       if (built instanceof EnqueueError) outcomes[i] = Result.fail(built)
       else {
         envelopes.push(built)
@@ -191,9 +197,9 @@ export const make = (options: {
     return outcomes
   })
 
-  const sendOne: Producer["sendOne"] = (job) =>
+  const sendOne: Producer["sendOne"] = (job, headers) =>
     Effect.flatMap(transport.clock, (now): Effect.Effect<Enqueued, EnqueueError | TransportError> => {
-      const built = tryBuild(job, now)
+      const built = tryBuild(job, now, headers)
       if (built instanceof EnqueueError) return Effect.fail(built)
       const stamp = options.waiters.stamp()
       const isGenerated = job.id === undefined

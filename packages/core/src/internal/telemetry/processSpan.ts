@@ -9,7 +9,7 @@ import type { Envelope } from "../../Envelope.ts"
 import type { Delivery, Settlement } from "../../JobLog.ts"
 import { KeyAttribute, StartAttributes, type SurroundingSpan } from "../../Telemetry.ts"
 import { cronHeader, fromHeaders } from "../cronHeader.ts"
-import { Undecodable, Unencodable } from "../handler.ts"
+import { type Start as StartHandler, Undecodable, Unencodable } from "../handler.ts"
 import type { Held } from "../worker/held.ts"
 import type { Outcome } from "../worker/outcome.ts"
 import type { Settings } from "../worker/settings.ts"
@@ -46,11 +46,22 @@ const exitOf = (cause: Cause.Cause<unknown>, type: string, { reason }: Outcome):
 
 const isSurrounding = (span: Tracer.Span): span is SurroundingSpan => "enter" in span && "leave" in span
 
-/** Starts a handler where the span of its attempt is current outside of fibers, too. */
-export const enter = <A>(span: Tracer.Span, start: () => A): A => isSurrounding(span) ? span.enter(start) : start()
+/** The span of an attempt, if it is to be current outside of fibers, too. */
+export const surrounding = (span: Tracer.Span | undefined): SurroundingSpan | undefined =>
+  span !== undefined && isSurrounding(span) ? span : undefined
+
+// both are functions of their own: a closure costs those attempts, too, that do not need it
+
+export const startWithin = (
+  span: SurroundingSpan,
+  start: StartHandler,
+  ...of: Parameters<StartHandler>
+): ReturnType<StartHandler> => span.enter(() => start(...of))
 
 /** What follows the end of a handler is no part of its span. */
-export const leave = <A>(span: Tracer.Span, follow: () => A): A => isSurrounding(span) ? span.leave(follow) : follow()
+export const endOutside =
+  <A>(span: SurroundingSpan, one: Held, follow: (one: Held, exit: A) => void) => (exit: A): void =>
+    span.leave(() => follow(one, exit))
 
 /** What all spans of one worker's queue have in common. */
 interface Common {

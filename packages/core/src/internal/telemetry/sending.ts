@@ -2,7 +2,7 @@
  * What a client says of the calls of its broker: metrics, `send`, `create` and `cancel` spans, and the headers by which
  * a trace travels with a job.
  */
-import * as Arr from "effect/Array"
+import type * as Arr from "effect/Array"
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as DateTime from "effect/DateTime"
@@ -73,11 +73,11 @@ const headersOf = (span: Tracer.AnySpan, isLink: boolean, root: string | undefin
 }
 
 /** A `traceparent` that the caller gave stands, and the state with it. */
-const carrying = (job: NewJob, own: Headers): NewJob => {
-  if (job.headers === undefined) return { ...job, headers: own }
-  if (job.headers[Names.headers.traceparent] === undefined) return { ...job, headers: { ...job.headers, ...own } }
+const beside = ({ headers }: NewJob, own: Headers): Headers => {
+  if (headers === undefined) return own
+  if (headers[Names.headers.traceparent] === undefined) return { ...headers, ...own }
   const { [Names.headers.traceparent]: _, [Names.headers.tracestate]: __, ...others } = own
-  return { ...job, headers: { ...job.headers, ...others } }
+  return { ...headers, ...others }
 }
 
 /** A span of one job that is sent. */
@@ -121,11 +121,9 @@ export const around = (producer: Producer, context: Context.Context<never>, call
       (wanted === "auto" && (delay > longDelay || batch > largeBatch || job.headers?.[cronHeader] !== undefined))
   }
 
-  const passOn = (job: NewJob, fiber: Fiber.Fiber<unknown, unknown>): NewJob => {
+  const passOn = (job: NewJob, fiber: Fiber.Fiber<unknown, unknown>): Headers | undefined => {
     const external = externalOf(fiber.cache.span)
-    return external === undefined
-      ? job
-      : carrying(job, headersOf(external, isLink(job, delayOf(job, clock), 1), undefined))
+    return external && beside(job, headersOf(external, isLink(job, delayOf(job, clock), 1), undefined))
   }
 
   const sendOne: Producer["sendOne"] = (job) =>
@@ -133,7 +131,7 @@ export const around = (producer: Producer, context: Context.Context<never>, call
       const startedAt = clock.monotonicTimeNanosUnsafe()
       const tracing = calls.tracingOf(fiber)
       if (tracing === undefined) {
-        return Effect.onExitPrimitive(producer.sendOne(passOn(job, fiber)), (exit) => {
+        return Effect.onExitPrimitive(producer.sendOne(job, passOn(job, fiber)), (exit) => {
           calls.sentOne(job, startedAt, exit)
           return undefined
         })
@@ -141,7 +139,7 @@ export const around = (producer: Producer, context: Context.Context<never>, call
       const delay = delayOf(job, clock)
       const ambient = propagating(fiber.cache.span)
       const span = tracing.begin(new JobStart(tracing, "send", calls.transport, ambient, job, delay))
-      const sent = producer.sendOne(carrying(job, headersOf(span, isLink(job, delay, 1), rootOf(ambient))))
+      const sent = producer.sendOne(job, beside(job, headersOf(span, isLink(job, delay, 1), rootOf(ambient))))
       return Effect.onExitPrimitive(calls.within(span, sent), (exit) => {
         calls.sentOne(job, startedAt, exit)
         if (span.sampled && Exit.isSuccess(exit)) calls.accepted(span, exit.value)
@@ -167,17 +165,17 @@ export const around = (producer: Producer, context: Context.Context<never>, call
     )
     const root = rootOf(ambient)
     const creations: Array<Tracer.Span> = []
-    const create = (job: NewJob): NewJob => {
+    const create = (job: NewJob): Headers => {
       const delay = delayOf(job, clock)
       const creation = tracing.begin(new JobStart(tracing, "create", calls.transport, span, job, delay))
       creations.push(creation)
-      return carrying(job, headersOf(creation, isLink(job, delay, jobs.length), root))
+      return beside(job, headersOf(creation, isLink(job, delay, jobs.length), root))
     }
     // the same for all of them, but for the few that say something else
     const kept = headersOf(span, false, root)
     const linked = headersOf(span, true, root)
-    const share = (job: NewJob): NewJob => carrying(job, isLink(job, delayOf(job, clock), jobs.length) ? linked : kept)
-    const sent = producer.send(Arr.map(jobs, jobs.length <= largeBatch && span.sampled ? create : share))
+    const share = (job: NewJob): Headers => beside(job, isLink(job, delayOf(job, clock), jobs.length) ? linked : kept)
+    const sent = producer.send(jobs, jobs.length <= largeBatch && span.sampled ? create : share)
     return Effect.onExitPrimitive(calls.within(span, sent), (exit) => {
       calls.sentMany(jobs, startedAt, exit)
       creations.forEach((creation, index) => {
@@ -201,8 +199,8 @@ export const around = (producer: Producer, context: Context.Context<never>, call
         const startedAt = clock.monotonicTimeNanosUnsafe()
         const tracing = calls.tracingOf(fiber)
         if (tracing !== undefined) return sendTraced(jobs, fiber, tracing, startedAt)
-        const passed = externalOf(fiber.cache.span) === undefined ? jobs : Arr.map(jobs, (job) => passOn(job, fiber))
-        return Effect.onExitPrimitive(producer.send(passed), (exit) => {
+        const headers = externalOf(fiber.cache.span) && ((job: NewJob) => passOn(job, fiber))
+        return Effect.onExitPrimitive(producer.send(jobs, headers), (exit) => {
           calls.sentMany(jobs, startedAt, exit)
           return undefined
         })

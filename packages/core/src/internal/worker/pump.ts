@@ -223,12 +223,13 @@ export const make = (options: {
     const decodeWith = settings.accepted.get(envelope.contentType)!
     const handler = handlers.get(envelope.task)!
     const context = handler.begin(one)
-    const { span } = one
-    const run = () => handler.run(context, envelope.body, decodeWith, execution)
-    const fiber = span === undefined ? run() : ProcessSpan.enter(span, run)
+    const around = ProcessSpan.surrounding(one.span)
+    const fiber = around === undefined
+      ? handler.run(context, envelope.body, decodeWith, execution)
+      : ProcessSpan.startWithin(around, handler.run, context, envelope.body, decodeWith, execution)
     one.fiber = fiber
     if (timeout !== undefined) deadlines.add(one, monotonic(clock) + timeout)
-    fiber.addObserver((exit) => span === undefined ? ended(one, exit) : ProcessSpan.leave(span, () => ended(one, exit)))
+    fiber.addObserver(around === undefined ? (exit) => ended(one, exit) : ProcessSpan.endOutside(around, one, ended))
   }
 
   const ended = (one: Held, exit: Exit.Exit<Uint8Array, unknown>) => {

@@ -35,15 +35,13 @@ const process = (id: string) => ({
 export const handler: Handler = (payload) =>
   Effect.suspend(() => {
     const tracer = Otel.trace.getTracer("alone")
-    const sent = tracer.startSpan(
-      "send mail",
-      { kind: Otel.SpanKind.PRODUCER, attributes: send() },
-      Otel.ROOT_CONTEXT
-    )
+    const sent = tracer.startSpan("send mail", { kind: Otel.SpanKind.PRODUCER, attributes: send() }, Otel.ROOT_CONTEXT)
+    const context = sent.spanContext()
+    const around = Otel.trace.setSpan(Otel.ROOT_CONTEXT, sent)
+    // below a span that is not sampled the bridge asks for none
+    if (!sent.isRecording()) return Otel.context.with(around, () => noop(payload))
     sent.setAttribute("messaging.message.id", payload.id)
     sent.end()
-    const context = sent.spanContext()
-    const around = Otel.trace.setSpanContext(Otel.ROOT_CONTEXT, context)
     const span = tracer.startSpan("process mail", {
       kind: Otel.SpanKind.CONSUMER,
       attributes: process(payload.id),

@@ -55,12 +55,16 @@ export class CallStart extends Start {
     parent: Tracer.AnySpan | undefined,
     own: Names.Attributes
   ) {
-    const name = Names.operations[operation]
-    super(tracing, queue === undefined ? name : `${name} ${queue}`, "client", parent)
+    super(tracing, "client", parent)
     this.operation = operation
     this.transport = transport
     this.queue = queue
     this.own = own
+  }
+
+  override get name(): string {
+    const name = Names.operations[this.operation]
+    return this.queue === undefined ? name : `${name} ${this.queue}`
   }
 
   protected override describe(): Names.Attributes {

@@ -88,12 +88,16 @@ class AttemptStart extends Start {
     maxAttempts?: number,
     waitMillis?: number
   ) {
-    super(common.tracing, common.name, "consumer", parent)
+    super(common.tracing, "consumer", parent)
     this.common = common
     this.delivery = delivery
     this.creation = creation
     this.maxAttempts = maxAttempts
     this.waitMillis = waitMillis
+  }
+
+  override get name(): string {
+    return this.common.name
   }
 
   /** Jobs that the handler enqueues say which one is at the root. */

@@ -60,10 +60,10 @@ type Headers = Readonly<Record<string, string>>
 
 /** What says where a job was created. */
 const headersOf = (span: Tracer.AnySpan, isLink: boolean, root: string | undefined): Headers => {
-  const headers: Record<string, string> = {}
   const traceparent = Traceparent.write(span)
+  // the name as a literal: it is there for most jobs
+  const headers: Record<string, string> = traceparent === undefined ? {} : { traceparent }
   if (traceparent !== undefined) {
-    headers[Names.headers.traceparent] = traceparent
     const tracestate = Traceparent.stateOf(span)
     if (tracestate !== undefined) headers[Names.headers.tracestate] = tracestate
   }
@@ -95,11 +95,15 @@ class JobStart extends Start {
     job: NewJob,
     delay: number
   ) {
-    super(tracing, `${Names.operations[operation]} ${job.queue}`, "producer", parent)
+    super(tracing, "producer", parent)
     this.operation = operation
     this.transport = transport
     this.job = job
     this.delay = delay
+  }
+
+  override get name(): string {
+    return `${Names.operations[this.operation]} ${this.job.queue}`
   }
 
   protected override describe(): Names.Attributes {
@@ -126,6 +130,24 @@ export const around = (producer: Producer, context: Context.Context<never>, call
     return external && beside(job, headersOf(external, isLink(job, delayOf(job, clock), 1), undefined))
   }
 
+  const sendOneTraced = (
+    job: NewJob,
+    fiber: Fiber.Fiber<unknown, unknown>,
+    tracing: Tracing,
+    startedAt: bigint
+  ): ReturnType<Producer["sendOne"]> => {
+    const delay = delayOf(job, clock)
+    const ambient = propagating(fiber.cache.span)
+    const span = tracing.begin(new JobStart(tracing, "send", calls.transport, ambient, job, delay))
+    const sent = producer.sendOne(job, beside(job, headersOf(span, isLink(job, delay, 1), rootOf(ambient))))
+    return Effect.onExitPrimitive(calls.within(span, sent), (exit) => {
+      calls.sentOne(job, startedAt, exit)
+      if (span.sampled && Exit.isSuccess(exit)) calls.accepted(span, exit.value)
+      calls.end(tracing, span, exit)
+      return undefined
+    })
+  }
+
   const sendOne: Producer["sendOne"] = (job) =>
     Effect.withFiber((fiber) => {
       const startedAt = clock.monotonicTimeNanosUnsafe()
@@ -136,16 +158,7 @@ export const around = (producer: Producer, context: Context.Context<never>, call
           return undefined
         })
       }
-      const delay = delayOf(job, clock)
-      const ambient = propagating(fiber.cache.span)
-      const span = tracing.begin(new JobStart(tracing, "send", calls.transport, ambient, job, delay))
-      const sent = producer.sendOne(job, beside(job, headersOf(span, isLink(job, delay, 1), rootOf(ambient))))
-      return Effect.onExitPrimitive(calls.within(span, sent), (exit) => {
-        calls.sentOne(job, startedAt, exit)
-        if (span.sampled && Exit.isSuccess(exit)) calls.accepted(span, exit.value)
-        calls.end(tracing, span, exit)
-        return undefined
-      })
+      return sendOneTraced(job, fiber, tracing, startedAt)
     })
 
   /** One span for the call, and one per job if they are few. */

@@ -26,19 +26,19 @@ export interface Tracing {
 
 /** A span before it begins. What it says is made at most once, and only if somebody asks. */
 export abstract class Start implements SpanStart {
-  readonly name: string
   readonly kind: Tracer.SpanKind
   /** Without one the span begins a trace. */
   readonly parent: Tracer.AnySpan | undefined
   private readonly tracing: Tracing
   private made: Attributes | undefined = undefined
 
-  constructor(tracing: Tracing, name: string, kind: Tracer.SpanKind, parent: Tracer.AnySpan | undefined) {
+  constructor(tracing: Tracing, kind: Tracer.SpanKind, parent: Tracer.AnySpan | undefined) {
     this.tracing = tracing
-    this.name = name
     this.kind = kind
     this.parent = parent
   }
+
+  abstract get name(): string
 
   protected abstract describe(): Attributes
 

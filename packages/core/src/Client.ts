@@ -7,6 +7,7 @@
 import type { NonEmptyReadonlyArray } from "effect/Array"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import type * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Random from "effect/Random"
 import type * as Result from "effect/Result"
@@ -40,7 +41,11 @@ export class Client extends Context.Service<Client, {
   readonly send: (
     jobs: NonEmptyReadonlyArray<NewJob>
   ) => Effect.Effect<ReadonlyArray<Result.Result<Enqueued, EnqueueError | TransportError>>, TransportError>
-  readonly sendOne: (job: NewJob) => Effect.Effect<Enqueued, EnqueueError | TransportError>
+  /** `caller` is the fiber that runs what this answers, at once and once: it need not be asked for then. */
+  readonly sendOne: (
+    job: NewJob,
+    caller?: Fiber.Fiber<unknown, unknown>
+  ) => Effect.Effect<Enqueued, EnqueueError | TransportError>
   /** For producers without the definition: `payload` is the JSON that the task's schema encodes to. */
   readonly enqueueByName: (
     task: string,

@@ -10,6 +10,7 @@ import * as Arr from "effect/Array"
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import type { Pipeable } from "effect/Pipeable"
@@ -281,7 +282,7 @@ const Proto = {
     return Client.use((client) =>
       Effect.flatMapEager(
         NewJobs.make(this, payload, options, client.codec),
-        (job) => Effect.map(client.sendOne(job), (ref) => Job.fromRef(this, ref, client.signing))
+        (job) => Effect.map(client.sendOne(job, Fiber.getCurrent()), (ref) => Job.fromRef(this, ref, client.signing))
       )
     )
   },

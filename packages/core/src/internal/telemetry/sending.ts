@@ -115,7 +115,14 @@ class JobStart extends Start {
   }
 }
 
-export const around = (producer: Producer, context: Context.Context<never>, calls: Calls): Producer => {
+/** What a client sends with. */
+export interface Sender {
+  readonly send: (jobs: Arr.NonEmptyReadonlyArray<NewJob>) => ReturnType<Producer["send"]>
+  /** `caller` is the fiber that runs what this answers, at once and once: it need not be asked for then. */
+  readonly sendOne: (job: NewJob, caller?: Fiber.Fiber<unknown, unknown>) => ReturnType<Producer["sendOne"]>
+}
+
+export const around = (producer: Producer, context: Context.Context<never>, calls: Calls): Sender => {
   const clock = Context.get(context, Clock.Clock)
   const policy = Context.get(context, TracePolicy)
 
@@ -148,18 +155,18 @@ export const around = (producer: Producer, context: Context.Context<never>, call
     })
   }
 
-  const sendOne: Producer["sendOne"] = (job) =>
-    Effect.withFiber((fiber) => {
-      const startedAt = clock.monotonicTimeNanosUnsafe()
-      const tracing = calls.tracingOf(fiber)
-      if (tracing === undefined) {
-        return Effect.onExitPrimitive(producer.sendOne(job, passOn(job, fiber)), (exit) => {
-          calls.sentOne(job, startedAt, exit)
-          return undefined
-        })
-      }
-      return sendOneTraced(job, fiber, tracing, startedAt)
+  const sendFrom = (job: NewJob, fiber: Fiber.Fiber<unknown, unknown>): ReturnType<Producer["sendOne"]> => {
+    const startedAt = clock.monotonicTimeNanosUnsafe()
+    const tracing = calls.tracingOf(fiber)
+    if (tracing !== undefined) return sendOneTraced(job, fiber, tracing, startedAt)
+    return Effect.onExitPrimitive(producer.sendOne(job, passOn(job, fiber)), (exit) => {
+      calls.sentOne(job, startedAt, exit)
+      return undefined
     })
+  }
+
+  const sendOne: Sender["sendOne"] = (job, caller) =>
+    caller === undefined ? Effect.withFiber((fiber) => sendFrom(job, fiber)) : sendFrom(job, caller)
 
   /** One span for the call, and one per job if they are few. */
   const sendTraced = (

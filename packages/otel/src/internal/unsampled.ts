@@ -21,8 +21,9 @@ export abstract class Unsampled implements Tracer.Span {
   readonly _tag = "Span"
   readonly sampled = false
   readonly attributes = nothing
-  status: Tracer.SpanStatus = started
   private readonly source: Source
+  private ended: Exit.Exit<unknown, unknown> | undefined = undefined
+  private endTime = 0n
   private added: Array<Tracer.SpanLink> | undefined = undefined
 
   constructor(source: Source) {
@@ -32,6 +33,11 @@ export abstract class Unsampled implements Tracer.Span {
   abstract readonly parent: Option.Option<Tracer.AnySpan>
   abstract readonly traceId: string
   abstract readonly spanId: string
+
+  get status(): Tracer.SpanStatus {
+    const { endTime, ended } = this
+    return ended === undefined ? started : { _tag: "Ended", startTime: 0n, endTime, exit: ended }
+  }
 
   get name(): string {
     return this.source.name
@@ -56,7 +62,9 @@ export abstract class Unsampled implements Tracer.Span {
   addLinks(): void {}
 
   end(endTime: bigint, exit: Exit.Exit<unknown, unknown>): void {
-    if (this.status._tag === "Started") this.status = { _tag: "Ended", startTime: 0n, endTime, exit }
+    if (this.ended !== undefined) return
+    this.ended = exit
+    this.endTime = endTime
   }
 }
 

@@ -55,14 +55,17 @@ export const make = (settings: Settings, queue: string, tasks: ReadonlyMap<strin
 
   let isBroken = false
   /** A tracer that throws must not stop the pump. */
+  const broke = (cause: unknown) => {
+    if (isBroken) return
+    isBroken = true
+    const message = `The tracer of queue "${queue}" fails: jobs run, and have no spans or broken ones`
+    Effect.runForkWith(settings.context)(Effect.logError(message, cause))
+  }
   const safely = (trace: () => void) => {
     try {
       trace()
     } catch (cause) {
-      if (isBroken) return
-      isBroken = true
-      const message = `The tracer of queue "${queue}" fails: jobs run, and have no spans or broken ones`
-      Effect.runForkWith(settings.context)(Effect.logError(message, cause))
+      broke(cause)
     }
   }
 
@@ -174,9 +177,12 @@ export const make = (settings: Settings, queue: string, tasks: ReadonlyMap<strin
         // an overlay: the services below it are not copied
         const annotated = Context.add(base, References.CurrentLogAnnotations, isAnnotated ? { ...outer, ...own } : own)
         if (spans === undefined) return annotated
-        safely(() => {
+        // here and at a success without a closure: each job comes by
+        try {
           one.span = spans.begin(one, wait)
-        })
+        } catch (cause) {
+          broke(cause)
+        }
         return one.span === undefined
           ? annotated
           : Context.add(annotated, Tracer.ParentSpan, one.span) as Context.Context<never>
@@ -185,7 +191,12 @@ export const make = (settings: Settings, queue: string, tasks: ReadonlyMap<strin
     succeeded: (one) => {
       finish(one, (ofTask) => ofTask.succeeded)
       const { span } = one
-      if (span !== undefined) safely(() => spans?.end(span, "succeeded", Exit.void))
+      if (span === undefined) return
+      try {
+        spans?.end(span, "succeeded", Exit.void)
+      } catch (cause) {
+        broke(cause)
+      }
     },
     interrupted: (one, outcome) => {
       const ofTask = finish(one, (ofTask) => ofTask.ended(outcome))

@@ -62,7 +62,7 @@ class BridgeSpan implements Current.WithContext, Telemetry.SurroundingSpan {
   private own: Otel.Attributes | undefined = undefined
   private span: Otel.Span | undefined = undefined
   private context: Otel.Context | undefined = undefined
-  private outside: Current.Outside | undefined = undefined
+  private outside: Otel.Context = Otel.ROOT_CONTEXT
 
   constructor(tracer: Otel.Tracer, options: Options) {
     this.tracer = tracer
@@ -111,12 +111,12 @@ class BridgeSpan implements Current.WithContext, Telemetry.SurroundingSpan {
   }
 
   enter<A>(run: () => A): A {
-    this.outside = new Current.Outside()
+    this.outside = Otel.context.active()
     return Otel.context.with(this.otelContext, run)
   }
 
   leave<A>(run: () => A): A {
-    return this.outside === undefined ? run() : this.outside.run(run)
+    return Otel.context.active() === this.outside ? run() : Otel.context.with(this.outside, run)
   }
 
   get spanId(): string {

@@ -10,7 +10,6 @@ import { TraceState } from "@troupe/core/Telemetry"
 import * as Context from "effect/Context"
 import * as Option from "effect/Option"
 import * as Tracer from "effect/Tracer"
-import { AsyncResource } from "node:async_hooks"
 import { ofSpanContext } from "./spanContext.ts"
 
 /** A span that knows its context. */
@@ -56,21 +55,6 @@ const contextOf = (span: Tracer.AnySpan): Otel.Context => {
     : ofSpanContext(spanContextOf(span))
   foreign.set(span, made)
   return made
-}
-
-/** Where a handler started: what was current there is so again for what follows its end. */
-export class Outside {
-  private readonly context: Otel.Context = Otel.context.active()
-  // entering this one makes no copy of what is current, as `with` does
-  private readonly place = new AsyncResource("troupe/Outside")
-
-  run<A>(follow: () => A): A {
-    if (Otel.context.active() === this.context) return follow()
-    return this.place.runInAsyncScope(() =>
-      // a context manager may have ways of its own
-      Otel.context.active() === this.context ? follow() : Otel.context.with(this.context, follow)
-    )
-  }
 }
 
 type AnyFiber = Parameters<NonNullable<Tracer.Tracer["context"]>>[1]

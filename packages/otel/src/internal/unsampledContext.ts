@@ -19,18 +19,18 @@ export const followsParents = (tracer: Otel.Tracer): boolean => {
 
 export class UnsampledWithContext extends UnsampledChild implements Current.WithContext, Telemetry.SurroundingSpan {
   private context: Otel.Context | undefined = undefined
-  private outside: Current.Outside | undefined = undefined
+  private outside: Otel.Context = Otel.ROOT_CONTEXT
 
   get otelContext(): Otel.Context {
     return this.context ??= Current.contextUnder(this.above)
   }
 
   enter<A>(run: () => A): A {
-    this.outside = new Current.Outside()
+    this.outside = Otel.context.active()
     return Otel.context.with(this.otelContext, run)
   }
 
   leave<A>(run: () => A): A {
-    return this.outside === undefined ? run() : this.outside.run(run)
+    return Otel.context.active() === this.outside ? run() : Otel.context.with(this.outside, run)
   }
 }

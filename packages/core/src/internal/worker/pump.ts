@@ -211,8 +211,7 @@ export const make = (options: {
   }
 
   const start = (one: Held) => {
-    const { delivery, task } = one
-    const { envelope } = delivery
+    const { delivery, delivery: { envelope }, task } = one
     one.state = "running"
     countRunning(envelope.task, 1)
     const { timeout } = task.policy

@@ -237,6 +237,29 @@ test("connections that are cut, and answers that are lost", async () => {
   await proxy.close()
 }, 60_000)
 
+test("a connection that is closed in the middle of its handshake", async () => {
+  let toCut = 0
+  const proxy = await startProxy(server.port, (reply) => {
+    if (toCut > 0 && reply.toString("latin1").startsWith("PONG")) {
+      toCut--
+      proxy.cut()
+    }
+    return reply
+  })
+  await run(Effect.gen(function*() {
+    const { streams } = yield* peer(proxy.port)
+    const name = yield* stream(streams)
+    toCut = 3
+    proxy.cut()
+    // the client by itself would wait for 20 s each time
+    const answers = yield* streams.publish(several(name, 0, 100), name)
+    expect(failures(answers)).toEqual([])
+    expect(toCut).toBe(0)
+    yield* verify(streams, name, 100)
+  }))
+  await proxy.close()
+})
+
 test("a server that is killed in between and comes back", () =>
   run(Effect.gen(function*() {
     const { streams } = yield* peer(server.port)

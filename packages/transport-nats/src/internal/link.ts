@@ -13,6 +13,7 @@ import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import type { Scope } from "effect/Scope"
 import * as Errors from "./errors.ts"
+import * as Handshake from "./handshake.ts"
 import { Outbox } from "./outbox.ts"
 
 /** What the caller makes of an answer: nothing more to do, a reason to ask again, or what its parts have to ask. */
@@ -313,14 +314,17 @@ export class Link {
   }
 
   private lost(): void {
-    if (!this.ready || this.closed) return
+    if (this.closed) return
+    // lost again on the way back
+    if (!this.ready) return Handshake.giveUp(this.connection)
     this.ready = false
     this.lostAt = this.now()
     this.fork(Effect.logWarning("The connection to NATS is lost, connecting again"))
   }
 
   private back(): void {
-    if (this.closed) return
+    // the client says so once for each time that it was lost
+    if (this.closed || this.ready) return
     const now = this.now()
     if (this.lostAt !== undefined) {
       this.fork(Effect.logInfo(`The connection to NATS is back after ${Math.round(now - this.lostAt)} ms`))

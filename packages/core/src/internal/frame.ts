@@ -49,18 +49,27 @@ export const write = (format: number, header: string, body: Uint8Array, rest?: U
   return bytes
 }
 
-/** The bytes of a frame in two parts, for who puts them into a larger message: nothing is copied twice. */
-export interface Parts {
+/**
+ * The bytes of a frame in two parts, for who puts them into a larger message: nothing is copied twice.
+ *
+ * A class: V8 makes literals of one place old at once when many of them survive.
+ */
+export class Parts {
   /** What precedes the body, one UTF-16 unit per byte: "latin1". */
   readonly head: string
   readonly body: Uint8Array
+
+  constructor(head: string, body: Uint8Array) {
+    this.head = head
+    this.body = body
+  }
 }
 
 /** For a header in ASCII. */
 export const parts = (format: number, header: string, body: Uint8Array): Parts => {
   const { length } = header
   const prefix = String.fromCharCode(format, length >>> 24, (length >>> 16) & 255, (length >>> 8) & 255, length & 255)
-  return { head: prefix + header, body }
+  return new Parts(prefix + header, body)
 }
 
 /** Where an item of a list stands in the bytes of all. */

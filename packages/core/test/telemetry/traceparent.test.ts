@@ -39,8 +39,16 @@ describe("traceparent", () => {
     `00-${"0".repeat(32)}-${spanId}-01`,
     `00-${traceId}-${"0".repeat(16)}-01`,
     `00-${traceId.slice(1)}-${spanId}-01`,
-    `00-${traceId}-${spanId.slice(1)}g-01`
-  ])("that is none is not read: %s", (text) => assert.isUndefined(Traceparent.read(text, undefined)))
+    `00-${traceId}-${spanId.slice(1)}g-01`,
+    `00-${traceId}-${spanId.slice(1)}\uff11-01`,
+    `00-${traceId}-${spanId.slice(1)}\u0131-01`,
+    `00-${traceId}-${spanId}-0\u0131`,
+    `00-${traceId}-${spanId}-\u{1f600}`
+  ])("that is none is not read: %s", (text) => {
+    // nothing is left of the one before
+    assert.isDefined(Traceparent.read(`00-${traceId}-${spanId}-01`, undefined))
+    assert.isUndefined(Traceparent.read(text, undefined))
+  })
 
   it("of a span that is none is not written", () => {
     assert.isUndefined(Traceparent.write(Tracer.externalSpan({ traceId: "noop", spanId: "noop" })))

@@ -104,7 +104,10 @@ export interface SpanStart {
   readonly sampled: boolean
   /** What core finds again at a span that is not sampled. */
   readonly annotations: Context.Context<never>
-  /** All of it, as `Tracer.span` takes it. */
+  /** All that it says at its start; shared, not to be written to. */
+  readonly attributes: Readonly<Record<string, string | number | boolean>>
+  readonly links: ReadonlyArray<Tracer.SpanLink>
+  /** All of it, as `Tracer.span` takes it, and the time: call it once. */
   readonly options: () => Parameters<Tracer.Tracer["span"]>[0]
 }
 

@@ -15,7 +15,7 @@ import { AttributesView } from "./attributesView.ts"
 import * as Current from "./currentContext.ts"
 import * as Outcome from "./outcome.ts"
 import { setSpan } from "./spanContext.ts"
-import { followsParents, UnsampledWithContext } from "./unsampledContext.ts"
+import { followsParents, Unrecorded, UnsampledBelow } from "./unsampledContext.ts"
 
 const kinds: Record<Tracer.SpanKind, Otel.SpanKind> = {
   internal: Otel.SpanKind.INTERNAL,
@@ -39,12 +39,21 @@ const toLink = ({ attributes, span }: Tracer.SpanLink): Otel.Link => ({
 })
 
 /** What a span begins with. Most jobs have a link to their parent. */
-const linksOf = ({ links, parent, root }: Options, around: Otel.Context): Array<Otel.Link> =>
+const linksOf = (
+  links: ReadonlyArray<Tracer.SpanLink>,
+  parent: Tracer.AnySpan | undefined,
+  around: Otel.Context
+): Array<Otel.Link> =>
   links.map((link) => {
-    const isParent = !root && link.span._tag === "ExternalSpan" && Option.isSome(parent) && link.span === parent.value
+    const isParent = link.span._tag === "ExternalSpan" && link.span === parent
     const known = isParent ? Otel.trace.getSpanContext(around) : undefined
     return known === undefined ? toLink(link) : { context: known, attributes: toAttributes(link.attributes) }
   })
+
+const contextAround = (parent: Tracer.AnySpan | undefined, root: boolean): Otel.Context =>
+  root ? Otel.ROOT_CONTEXT : parent === undefined ? Otel.context.active() : Current.contextUnder(parent)
+
+const isSampled = (span: Otel.Span): boolean => (span.spanContext().traceFlags & Otel.TraceFlags.SAMPLED) !== 0
 
 class BridgeSpan implements Current.WithContext, Telemetry.SurroundingSpan {
   readonly _tag = "Span"
@@ -64,7 +73,7 @@ class BridgeSpan implements Current.WithContext, Telemetry.SurroundingSpan {
   private context: Otel.Context | undefined = undefined
   private outside: Otel.Context = Otel.ROOT_CONTEXT
 
-  constructor(tracer: Otel.Tracer, options: Options) {
+  constructor(tracer: Otel.Tracer, options: Options, around?: Otel.Context, begun?: Otel.Span) {
     this.tracer = tracer
     this.options = options
     this.name = options.name
@@ -74,21 +83,19 @@ class BridgeSpan implements Current.WithContext, Telemetry.SurroundingSpan {
     this.kind = options.kind
     this.status = { _tag: "Started", startTime: options.startTime }
     this.start = Context.get(options.annotations, Telemetry.StartAttributes)
+    if (around !== undefined && begun !== undefined) this.keep(around, begun)
   }
 
   private get begun(): Otel.Span {
     if (this.span !== undefined) return this.span
-    const { kind, name, parent, root, sampled, startTime } = this.options
-    const around = root
-      ? Otel.ROOT_CONTEXT
-      : Option.isSome(parent)
-      ? Current.contextUnder(parent.value)
-      : Otel.context.active()
-    const span = sampled || (Option.isSome(parent) && !parent.value.sampled)
+    const { kind, links, name, root, sampled, startTime } = this.options
+    const parent = Option.getOrUndefined(this.options.parent)
+    const around = contextAround(parent, root)
+    const span = sampled || parent?.sampled === false
       ? this.tracer.startSpan(name, {
         kind: kinds[kind],
         attributes: this.own === undefined ? toAttributes(this.start) : { ...toAttributes(this.start), ...this.own },
-        links: linksOf(this.options, around),
+        links: linksOf(links, root ? undefined : parent, around),
         startTime: toTime(startTime)!
       }, around)
       // below the level of traces: not even the sampler is asked
@@ -96,12 +103,12 @@ class BridgeSpan implements Current.WithContext, Telemetry.SurroundingSpan {
         ...(Otel.trace.getSpanContext(around) ?? Otel.INVALID_SPAN_CONTEXT),
         traceFlags: Otel.TraceFlags.NONE
       })
+    return this.keep(around, span)
+  }
+
+  private keep(around: Otel.Context, span: Otel.Span): Otel.Span {
     this.context = setSpan(around, span)
-    const { traceState } = span.spanContext()
-    // a sampler may have written it; core sends it along with jobs
-    if (traceState !== undefined) {
-      this.annotations = Context.add(this.annotations, Telemetry.TraceState, traceState.serialize())
-    }
+    this.annotations = Current.withState(this.annotations, span)
     return this.span = span
   }
 
@@ -128,7 +135,7 @@ class BridgeSpan implements Current.WithContext, Telemetry.SurroundingSpan {
   }
 
   get sampled(): boolean {
-    return (this.begun.spanContext().traceFlags & Otel.TraceFlags.SAMPLED) !== 0
+    return isSampled(this.begun)
   }
 
   get attributes(): ReadonlyMap<string, unknown> {
@@ -175,19 +182,56 @@ class BridgeSpan implements Current.WithContext, Telemetry.SurroundingSpan {
   }
 }
 
+/** What a span of core begins with. The time is taken if the SDK asks for it, as it does to record the span. */
+class CoreStart implements Otel.SpanOptions {
+  readonly kind: Otel.SpanKind
+  readonly attributes: Otel.Attributes
+  readonly links: Array<Otel.Link>
+  private readonly start: Telemetry.SpanStart
+  private made: Options | undefined = undefined
+
+  constructor(start: Telemetry.SpanStart, around: Otel.Context) {
+    this.kind = kinds[start.kind]
+    this.attributes = start.attributes
+    this.links = linksOf(start.links, start.root ? undefined : start.parent, around)
+    this.start = start
+  }
+
+  get options(): Options {
+    return this.made ??= this.start.options()
+  }
+
+  get startTime(): Otel.TimeInput {
+    return toTime(this.options.startTime)!
+  }
+}
+
+/** All that a span of core says at its start is known: nothing is to be waited for. */
+const begin = (tracer: Otel.Tracer, start: Telemetry.SpanStart): Tracer.Span => {
+  const around = contextAround(start.parent, start.root)
+  const options = new CoreStart(start, around)
+  const span = tracer.startSpan(start.name, options, around)
+  return span.isRecording() || isSampled(span)
+    ? new BridgeSpan(tracer, options.options, around, span)
+    : new Unrecorded(start, around, span)
+}
+
 export const make = (tracer: Otel.Tracer): Telemetry.LazyTracer => {
   const follows = followsParents(tracer)
   return {
     ...Tracer.make({
       span: (options) =>
         follows && !options.root && Option.isSome(options.parent) && !options.parent.value.sampled
-          ? new UnsampledWithContext(options, options.parent.value)
+          ? new UnsampledBelow(options, options.parent.value)
           : new BridgeSpan(tracer, options),
       context: Current.run
     }),
     spanLazily: (start) =>
       follows && start.parent?.sampled === false
-        ? new UnsampledWithContext(start, start.parent)
-        : new BridgeSpan(tracer, start.options())
+        ? new UnsampledBelow(start, start.parent)
+        // below the level of traces
+        : !start.sampled && start.parent?.sampled !== false
+        ? new BridgeSpan(tracer, start.options())
+        : begin(tracer, start)
   }
 }

@@ -40,6 +40,12 @@ export const spanContextOf = (span: Tracer.AnySpan): Otel.SpanContext => {
   }
 }
 
+/** A sampler may have written a state of the trace; core sends it along with jobs. */
+export const withState = (annotations: Context.Context<never>, span: Otel.Span): Context.Context<never> => {
+  const { traceState } = span.spanContext()
+  return traceState === undefined ? annotations : Context.add(annotations, TraceState, traceState.serialize())
+}
+
 /** The context in which one child of a span begins. A span that came with a job has no other: it is not remembered. */
 export const contextUnder = (span: Tracer.AnySpan): Otel.Context =>
   span._tag === "ExternalSpan" ? ofSpanContext(spanContextOf(span)) : contextOf(span)

@@ -107,7 +107,7 @@ class AttemptStart extends Start {
     })
   }
 
-  override get links(): Array<Tracer.SpanLink> {
+  protected override ownLinks(): Array<Tracer.SpanLink> {
     const { attempt, headers, prevTraceparent } = this.delivery.envelope
     const creation = this.creation ?? creationOf(headers)
     const previous = attempt > 1 ? Traceparent.read(prevTraceparent, undefined) : undefined

@@ -18,6 +18,8 @@ export interface Tracing {
   readonly begin: (start: Start) => Tracer.Span
   readonly now: () => bigint
   readonly end: (span: Tracer.Span, exit: Exit.Exit<unknown, unknown>) => void
+  /** Those that the surroundings give to every span come first. */
+  readonly linksWith: (own: Array<Tracer.SpanLink>) => Array<Tracer.SpanLink>
   /** What `Tracer.span` takes. */
   readonly optionsOf: (start: Start) => Options
   /** The level of traces is not above that of spans here. */
@@ -42,8 +44,12 @@ export abstract class Start implements SpanStart {
 
   protected abstract describe(): Attributes
 
-  get links(): Array<Tracer.SpanLink> {
+  protected ownLinks(): Array<Tracer.SpanLink> {
     return []
+  }
+
+  get links(): Array<Tracer.SpanLink> {
+    return this.tracing.linksWith(this.ownLinks())
   }
 
   get annotations(): Context.Context<never> {
@@ -104,15 +110,18 @@ class ContextTracing implements Tracing {
     return span
   }
 
+  linksWith(own: Array<Tracer.SpanLink>): Array<Tracer.SpanLink> {
+    return this.#links.length === 0 ? own : [...this.#links, ...own]
+  }
+
   optionsOf(start: Start): Options {
     const { kind, name, parent } = start
-    const links = start.links
     return {
       name,
       kind,
       parent: parent === undefined ? Option.none() : Option.some(parent),
       annotations: Context.add(Context.empty(), StartAttributes, start.attributes),
-      links: this.#links.length === 0 ? links : [...this.#links, ...links],
+      links: start.links,
       // the time is dear, and whoever samples this all the same takes it himself
       startTime: parent?.sampled === false ? 0n : this.now(),
       root: start.root,

@@ -40,14 +40,14 @@ export const nats: Suite = {
     ]),
     race(
       "enqueue in bulk, 10,000 per call, beside js.publish with 64 in flight",
-      20_000,
+      100_000,
       [enqueue("raw NATS", 64), bulk("Troupe on NATS", 10_000)],
       [{ ...toRaw, figure: rate, least: 3 }]
     ),
     // client and server wait for each other between the calls
     race(
       "enqueue in bulk, 1,000 per call, beside js.publish with 64 in flight",
-      20_000,
+      100_000,
       [enqueue("raw NATS", 64), bulk("Troupe on NATS", 1_000)],
       [{ ...toRaw, figure: rate }]
     ),

@@ -81,11 +81,11 @@ export const redis: Suite = {
       [{ of: "200,000 waiting", to: "20,000 waiting", figure: rate, least: 0.95 }],
       { measured: 3, warmUp: 1 }
     ),
-    race("enqueue, 64 in flight", 20_000, each((name) => enqueue(name, 64)), [
+    race("enqueue, 64 in flight", 60_000, each((name) => enqueue(name, 64)), [
       { ...toRaw, figure: rate, least: 0.7 },
       { ...toBullmq, figure: rate }
     ]),
-    race("enqueue in bulk, 1,000 per call", 20_000, each((name) => bulk(name)), [
+    race("enqueue in bulk, 1,000 per call", 100_000, each((name) => bulk(name)), [
       { ...toRaw, figure: rate, least: 0.8 },
       { ...toBullmq, figure: rate }
     ]),
@@ -95,7 +95,7 @@ export const redis: Suite = {
       [enqueue("Troupe", 64), enqueue("Troupe, signed", 64)],
       [{ of: "Troupe, signed", to: "Troupe", figure: rate, least: 0.75 }]
     ),
-    race("enqueue → result awaited, 64 in flight", 10_000, each((name) => request(name, 64)), [
+    race("enqueue → result awaited, 64 in flight", 20_000, each((name) => request(name, 64)), [
       { ...toRaw, figure: rate, least: 0.7 },
       { ...toBullmq, figure: rate }
     ]),

@@ -13,6 +13,8 @@ const over = Promise.resolve()
 
 const nothing = (): void => {}
 
+const none: ReadonlyArray<never> = []
+
 export class BatchCommand extends Command {
   #first: ReadonlyArray<string>
   #rest: ReadonlyArray<Arg>
@@ -30,8 +32,8 @@ export class BatchCommand extends Command {
    * below us, and each would copy all that they hold: 14 of 54 MB, with arguments and replies let go 0.7.
    */
   release(): void {
-    this.#first = []
-    this.#rest = []
+    this.#first = none
+    this.#rest = none
     this.promise = over
     this.resolve = nothing
     this.reject = nothing

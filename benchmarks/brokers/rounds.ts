@@ -164,6 +164,9 @@ export const latency = (server: Server) => (name: Name): Entrant => {
   }
 }
 
+/** ms over which jobs are due. */
+const spread = 4_000
+
 /** Due over 4 s, from 1 s on. Lateness: start of the handler in another process minus due time. */
 export const lateness = (server: Server) => (name: Name): Entrant => {
   const open = served(server, name, 64)
@@ -174,9 +177,11 @@ export const lateness = (server: Server) => (name: Name): Entrant => {
       await worker.report()
       const first = Date.now() + 1_000
       // a fixed shuffle: due times do not come in order
-      const dues = Array.from({ length: jobs }, (_, i) => first + Math.floor(((i * 7_919) % jobs) * 4_000 / jobs))
+      const dues = Array.from({ length: jobs }, (_, i) => first + Math.floor(((i * 7_919) % jobs) * spread / jobs))
       for (let sent = 0; sent < jobs; sent += chunk) await client.delayed(dues.slice(sent, sent + chunk))
       const times: Array<number> = []
+      // not before all are due: a report is a full collection in the worker, which would make jobs late
+      await sleep(first + spread + 500 - Date.now())
       while (times.length < jobs && Date.now() < first + 30_000) {
         await sleep(500)
         for (const { amount, wallAt } of (await worker.report()).starts) times.push(wallAt - amount)

@@ -28,7 +28,12 @@ export interface Producer {
     jobs: Arr.NonEmptyReadonlyArray<NewJob>,
     headersOf?: (job: NewJob) => Headers | undefined
   ) => Effect.Effect<ReadonlyArray<Outcome>, TransportError>
-  readonly sendOne: (job: NewJob, headers?: Headers) => Effect.Effect<Enqueued, EnqueueError | TransportError>
+  /** `within` is put around the call of the broker. */
+  readonly sendOne: (
+    job: NewJob,
+    headers?: Headers,
+    within?: <A, E>(call: Effect.Effect<A, E>) => Effect.Effect<A, E>
+  ) => Effect.Effect<Enqueued, EnqueueError | TransportError>
 }
 
 /** Longest id, key, queue, task and priority name, in UTF-16 units: brokers limit what may be a key. */
@@ -197,19 +202,17 @@ export const make = (options: {
     return outcomes
   })
 
-  const sendOne: Producer["sendOne"] = (job, headers) =>
+  const sendOne: Producer["sendOne"] = (job, headers, within) =>
     Effect.flatMap(transport.clock, (now): Effect.Effect<Enqueued, EnqueueError | TransportError> => {
       const built = tryBuild(job, now, headers)
       if (built instanceof EnqueueError) return Effect.fail(built)
       const stamp = options.waiters.stamp()
       const isGenerated = job.id === undefined
-      return Effect.flatMap(
-        transport.log.send([built], isGenerated ? all : undefined),
-        ([answer]) =>
-          answer instanceof TransportError
-            ? Effect.fail(answer)
-            : Effect.succeed(handle(built, isGenerated, answer!, stamp))
-      )
+      const call = transport.log.send([built], isGenerated ? all : undefined)
+      return Effect.flatMap(within === undefined ? call : within(call), ([answer]) =>
+        answer instanceof TransportError
+          ? Effect.fail(answer)
+          : Effect.succeed(handle(built, isGenerated, answer!, stamp)))
     })
 
   return { send, sendOne }

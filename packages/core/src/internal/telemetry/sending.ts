@@ -122,6 +122,9 @@ export interface Sender {
   readonly sendOne: (job: NewJob, caller?: Fiber.Fiber<unknown, unknown>) => ReturnType<Producer["sendOne"]>
 }
 
+/** Around the call of the broker alone: a tracer may enter each step of what is in a span. */
+const withinOf = (calls: Calls, span: Tracer.Span) => <A, E>(call: Effect.Effect<A, E>) => calls.within(span, call)
+
 export const around = (producer: Producer, context: Context.Context<never>, calls: Calls): Sender => {
   const clock = Context.get(context, Clock.Clock)
   const policy = Context.get(context, TracePolicy)
@@ -146,8 +149,9 @@ export const around = (producer: Producer, context: Context.Context<never>, call
     const delay = delayOf(job, clock)
     const ambient = propagating(fiber.cache.span)
     const span = tracing.begin(new JobStart(tracing, "send", calls.transport, ambient, job, delay))
-    const sent = producer.sendOne(job, beside(job, headersOf(span, isLink(job, delay, 1), rootOf(ambient))))
-    return Effect.onExitPrimitive(calls.within(span, sent), (exit) => {
+    const headers = beside(job, headersOf(span, isLink(job, delay, 1), rootOf(ambient)))
+    const within = span.sampled ? withinOf(calls, span) : undefined
+    return Effect.onExitPrimitive(producer.sendOne(job, headers, within), (exit) => {
       calls.sentOne(job, startedAt, exit)
       if (span.sampled && Exit.isSuccess(exit)) calls.accepted(span, exit.value)
       calls.end(tracing, span, exit)

@@ -37,7 +37,7 @@ const claims = (otlp: number, sdk: number): ReadonlyArray<Claim> => [
   { ...share("OTLP, 10 %", otlp), goal: 0.7 },
   share("OTLP, all"),
   share("SDK's own calls, 10 %"),
-  share("SDK, 10 %", sdk),
+  { ...share("SDK, 10 %", sdk), goal: 0.7 },
   share("SDK, all")
 ]
 
@@ -72,14 +72,15 @@ const redis = Layer.unwrap(Effect.map(Effect.promise(() => server.url()), (url) 
 export const otel: Suite = {
   name: "otel",
   scenarios: [
-    // a job takes 12 µs here, less than an SDK needs for its two spans
+    // rounds of a second or more: an SDK is a lot of code, and shorter ones show how it is compiled.
+    // A job takes 12 µs here, less than an SDK needs for its two spans
     race(
       "enqueue → run, in memory",
-      20_000,
+      80_000,
       Layer.fresh(MemoryTransport.layer),
       () => Promise.resolve(),
       claims(0.4, 0.15)
     ),
-    race("enqueue → run, over Redis", 10_000, redis, () => server.empty(), claims(0.6, 0.3))
+    race("enqueue → run, over Redis", 40_000, redis, () => server.empty(), claims(0.6, 0.3))
   ]
 }

@@ -70,7 +70,7 @@ export abstract class Unsampled implements Tracer.Span {
 
 /** Has the identity of its parent. */
 export class UnsampledChild extends Unsampled {
-  protected readonly above: Tracer.AnySpan
+  private readonly above: Tracer.AnySpan
 
   constructor(source: Source, above: Tracer.AnySpan) {
     super(source)

@@ -52,6 +52,10 @@ describe.each([
   }
   const childrenOf = ({ spanId }: ToldSpan) => told.spans.filter(({ parent }) => parent === spanId)
 
+  it("is on that generation", () => {
+    expect(told.sdkVersion).toMatch(new RegExp(`^${generation}\\.`))
+  })
+
   it("begins a span with its attributes, kind and links, for the sampler", () => {
     const attributes = { text: "a", list: ["x", "y"], big: 2, nested: "{\"a\":1}" }
     expect(told.sampled).toContainEqual({ name: "success", attributes, links: 0 })

@@ -295,6 +295,7 @@ await sdk?.shutdown()
 server.close()
 redis.disconnect()
 
-const everything = { sampled, inVain, spans: finished.map(told), metrics, settledIn }
+const sdkVersion = finished[0]?.resource.attributes["telemetry.sdk.version"]
+const everything = { sdkVersion, sampled, inVain, spans: finished.map(told), metrics, settledIn }
 export type Told = typeof everything
 process.send?.(everything)

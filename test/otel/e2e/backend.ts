@@ -32,6 +32,7 @@ export interface Backend {
   readonly url: string
   readonly spans: () => Promise<ReadonlyArray<Span>>
   readonly logs: (query: string) => Promise<ReadonlyArray<LogLine>>
+  readonly metrics: () => Promise<ReadonlyArray<{ readonly name: string }>>
   readonly stop: () => Promise<void>
 }
 
@@ -75,6 +76,10 @@ export const startBackend = async (): Promise<Backend> => {
         })
       )
       return logs
+    },
+    metrics: async () => {
+      const { metrics } = await json<{ metrics: Array<{ name: string }> }>(await fetch(`${url}/api/metrics`))
+      return metrics
     },
     stop: async () => {
       child.kill("SIGKILL")

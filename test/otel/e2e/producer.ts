@@ -18,6 +18,15 @@ const counts = (jobs: number) =>
     )
   )
 
+/** A job that is wanted much later, and then at once after all: which trace it is in was said when it was enqueued. */
+const broughtForward = (trace?: "parent") =>
+  Effect.gen(function*() {
+    const job = yield* Count.enqueue({ n: 1 }, { delay: "2 minutes", trace })
+    yield* job.reschedule({ delay: 1 })
+    yield* job.await
+    return [job.id]
+  })
+
 const scenarios: Readonly<Record<string, Scenario>> = {
   order: Effect.gen(function*() {
     const job = yield* Order.enqueue({ item: "tea" })
@@ -41,6 +50,13 @@ const scenarios: Readonly<Record<string, Scenario>> = {
     yield* job.await
     return [job.id]
   }),
+  "short delay": Effect.gen(function*() {
+    const job = yield* Count.enqueue({ n: 1 }, { delay: "50 millis" })
+    yield* job.await
+    return [job.id]
+  }),
+  "long delay": broughtForward(),
+  "long delay, kept": broughtForward("parent"),
   wait: Effect.map(Wait.enqueue({}), ({ id }) => [id]),
   crash: Effect.map(Crash.enqueue({}), ({ id }) => [id])
 }

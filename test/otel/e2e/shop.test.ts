@@ -98,14 +98,24 @@ describe.each([
     await Promise.all([worker.ready(), producer.ready()])
     const run = async (scenario: string, id?: string) => ids.set(scenario, await producer.run(scenario, id))
 
-    for (const scenario of ["order", "retry", "batch", "large batch", "dead letter"]) await run(scenario)
+    const first = [
+      "order",
+      "retry",
+      "batch",
+      "large batch",
+      "short delay",
+      "long delay",
+      "long delay, kept",
+      "dead letter"
+    ]
+    for (const scenario of first) await run(scenario)
     await run("replay", idOf("dead letter"))
     await run("wait")
     await run("cancel", await worker.started("Wait"))
     await run("link")
     // a process that dies takes along what it did not send yet
     await eventually(async (traces) => {
-      if (exporter === "otlp") expect(await backend.logs("charging")).toHaveLength(1)
+      expect(await backend.logs("charging")).toHaveLength(1)
       expect(traces.processes(idOf("link"))).toHaveLength(1)
       expect(traces.processes(idOf("wait"))).toHaveLength(1)
       expect(traces.processes(idOf("dead letter"))).toHaveLength(2)
@@ -235,6 +245,26 @@ describe.each([
     }
   })
 
+  it("a delay: longer than a minute begins a trace, unless the call says otherwise", async () => {
+    const child = ["  send shop PRODUCER", "    process shop CONSUMER"]
+    const traces = await eventually((traces) => {
+      expect(traces.tree(traces.root("short delay"))).toEqual(["scenario short delay INTERNAL", ...child])
+      expect(traces.tree(traces.root("long delay, kept"))).toEqual(["scenario long delay, kept INTERNAL", ...child])
+      expect(traces.tree(traces.root("long delay"))).toEqual(["scenario long delay INTERNAL", child[0]])
+      expect(traces.processes(idOf("long delay"))).toHaveLength(1)
+    })
+    for (const [scenario, delay] of [["short delay", 50], ["long delay", 120_000], ["long delay, kept", 120_000]]) {
+      const [send] = traces.children(traces.root(String(scenario)))
+      const [process] = traces.processes(idOf(String(scenario)))
+      expect(send!.attributes).toMatchObject({ "job.delay_ms": delay })
+      expect(process!.attributes).toMatchObject({ "job.trigger": "api", "job.outcome": "succeeded" })
+      expect(process!.links).toEqual([linkTo(send!, "creation")])
+    }
+    const [late] = traces.processes(idOf("long delay"))
+    expect(late!.parentSpanId).toBeUndefined()
+    expect(late!.traceId).not.toBe(traces.root("long delay").traceId)
+  })
+
   it("a job that fails for good: an error and a dead letter; its replay begins a trace", async () => {
     const traces = await eventually((traces) => {
       expect(traces.tree(traces.root("dead letter"))).toEqual([
@@ -333,8 +363,6 @@ describe.each([
     expect(traces.where((span) => isOfTransport(span) && span.parentSpanId === undefined)).toEqual([])
   })
 
-  // the SDK's exporter of the other one takes no logs
-  if (exporter !== "otlp") return
   it("a log line is found by the trace of its job", async () => {
     const traces = await eventually((traces) => traces.root("order"))
     const { traceId } = traces.root("order")

@@ -103,6 +103,12 @@ export class Processes {
     return started
   }
 
+  /** The exit code of the health check of the image, where a process has this environment. */
+  static async healthcheck(env: NodeJS.ProcessEnv): Promise<number | null> {
+    const child = spawn(process.execPath, [join(folder, "healthcheck.ts")], { env, stdio: "inherit" })
+    return new Promise((resolve) => child.once("exit", resolve))
+  }
+
   async stop(): Promise<void> {
     for (const one of this.all) one.signal("SIGKILL")
     await Promise.all(this.all.map(({ ended }) => ended))

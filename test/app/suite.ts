@@ -22,6 +22,8 @@ import { type Answers, script } from "./script.ts"
 interface Broker {
   readonly url: string
   readonly stop: () => Promise<void>
+  readonly kill: () => Promise<void>
+  readonly restart: () => Promise<void>
 }
 
 const generateKeys = () => Effect.runSync(Effect.map(Signing.generateKey, (key) => `test:${Redacted.value(key)}`))
@@ -206,6 +208,29 @@ export const suite = (transport: "redis" | "nats", startBroker: () => Promise<Br
     )
     expect(lines.toSorted()).toEqual(ids.map((_, n) => `page ${n}`).toSorted())
     expect((await Promise.all(ids.map((id) => status(client, id)))).every(({ attempts }) => attempts === 1)).toBe(true)
+  })
+
+  test("whoever is cut off from the broker is not ready until it is back", { timeout: 120_000 }, async () => {
+    const { api, scheduler, worker } = await service()
+    const all = [api(), await worker(), await scheduler()]
+    const answers = (path: string) => Promise.all(all.map((one) => one.get(path)))
+    const statuses = async (path: string) => (await answers(path)).map(({ status }) => status)
+    // what docker and the compose file ask
+    const health = () => Promise.all(all.map(({ env }) => Processes.healthcheck(env)))
+    await Promise.all(all.map((one) => one.isReady()))
+    expect(await health()).toEqual([0, 0, 0])
+
+    await broker.kill()
+    await expect.poll(() => statuses("/ready"), { timeout: 30_000 }).toEqual([503, 503, 503])
+    for (const { text } of await answers("/ready")) {
+      expect(JSON.parse(text).reasons).toContainEqual(expect.stringMatching(/^(client|queue) "\S+" is disconnected: ./))
+    }
+    expect(await health()).toEqual([1, 1, 1])
+    // nobody restarts them for that
+    expect(await statuses("/live")).toEqual([200, 200, 200])
+
+    await broker.restart()
+    await Promise.all(all.map((one) => one.isReady()))
   })
 
   test("a worker with other keys runs nothing", { timeout: 60_000 }, async () => {

@@ -46,7 +46,7 @@ const start = async (url?: string) => {
     whenNot: (reason: RegExp) =>
       until(`it is not ready: ${reason}`, async () => {
         const { body, status } = await ready()
-        return status === 503 && reason.test(body.reasons?.join() ?? "")
+        return status === 503 && body.reasons?.some((one) => reason.test(one)) === true
       })
   }
 }
@@ -86,7 +86,8 @@ describe.concurrent("a worker process", { timeout: 60_000 }, () => {
     const since = expect.stringMatching(/^\d{4}-\d\d-\d\dT.*Z$/)
     expect(body).toEqual({
       status: "ready",
-      workers: [{ id: "worker", queues: [{ queue: "long", state: "pulling", since }] }]
+      workers: [{ id: "worker", queues: [{ queue: "long", state: "pulling", since }] }],
+      clients: [{ id: expect.any(String), state: "connected", since }]
     })
     const live = await get("/live")
     expect([live.status, await live.json(), live.headers.get("cache-control")])

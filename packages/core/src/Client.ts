@@ -5,6 +5,7 @@
  * needs a `Client`, never a handler.
  */
 import type { NonEmptyReadonlyArray } from "effect/Array"
+import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
@@ -15,6 +16,8 @@ import * as Schema from "effect/Schema"
 import { Codec } from "./Codec.ts"
 import { EnqueueError, InvalidPayload } from "./EnqueueError.ts"
 import type { EnqueueOptions, NewJob } from "./EnqueueOptions.ts"
+import { Health } from "./Health.ts"
+import * as ClientHealth from "./internal/clientHealth.ts"
 import * as Emitter from "./internal/emitter.ts"
 import * as Producer from "./internal/producer.ts"
 import * as Calls from "./internal/telemetry/calls.ts"
@@ -68,6 +71,7 @@ export const make = Effect.gen(function*() {
   const levels = yield* Levels
   const payloadLimit = yield* PayloadLimit
   const id = `${word(yield* Random.nextInt)}${word(yield* Random.nextInt)}`
+  yield* ClientHealth.follow(transport, yield* Clock.Clock, yield* Health, id)
   const waiters = Waiters.make({
     transport,
     client: id,

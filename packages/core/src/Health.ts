@@ -1,13 +1,15 @@
 /**
- * What this process says of itself: whether its workers do their work, and if
- * not, which queue and why.
+ * What this process says of itself: whether it is connected and its workers do
+ * their work, and if not, which part does not and why.
  *
- * Ready means that every worker here hears from its broker, pulls from each of
- * its queues and is not about to stop. A queue that somebody paused is ready:
- * its worker does what it was told.
+ * Ready means that every client and every worker here hears from its broker,
+ * that the workers pull from each of their queues, and that the process is not
+ * about to stop. A queue that somebody paused is ready: its worker does what it
+ * was told. A scheduler has a client.
  */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import * as Latch from "effect/Latch"
 import * as Layer from "effect/Layer"
 import type { Scope } from "effect/Scope"
 
@@ -35,6 +37,16 @@ export interface WorkerHealth {
   readonly queues: ReadonlyArray<QueueHealth>
 }
 
+/** What a client, or the client of a scheduler, knows of its broker. It comes back by itself. */
+export interface ClientHealth {
+  readonly id: string
+  readonly state: "connected" | "disconnected"
+  /** As of a queue. */
+  readonly since: number
+  /** Why it is disconnected. */
+  readonly reason: string | undefined
+}
+
 /** What the process does as a whole. */
 export type Phase = "starting" | "running" | "stopping"
 
@@ -43,15 +55,24 @@ export interface Report {
   /** One sentence for each cause of not being ready; none if it is. */
   readonly reasons: ReadonlyArray<string>
   readonly workers: ReadonlyArray<WorkerHealth>
+  /** None before somebody watches. */
+  readonly clients: ReadonlyArray<ClientHealth>
 }
 
 export interface Health {
   readonly report: Effect.Effect<Report>
+  /** From now on clients ask their broker once a second: nobody else needs it. `WorkerHttp` does it. */
+  readonly watch: () => void
+  /** Waits until somebody watches. */
+  readonly watched: Effect.Effect<void>
   /** For who runs workers: one more of them, until the scope closes. `Worker.make` does it. */
   readonly register: (worker: () => WorkerHealth) => Effect.Effect<void, never, Scope>
+  /** The same for a client. `Client.make` does it. */
+  readonly registerClient: (client: () => ClientHealth) => Effect.Effect<void, never, Scope>
   /**
-   * For who runs the process: one that starts or stops is not ready, and one that runs without a worker is.
-   * `Worker.runMain` does it. Nobody else needs to: without it, the process is ready once all its workers are.
+   * For who runs the process: one that starts or stops is not ready, and one that runs without a worker is, if its
+   * clients are connected. `Worker.runMain` does it. Nobody else needs to: without it, the process is ready once all its
+   * workers are.
    */
   readonly enter: (phase: Phase) => void
 }
@@ -59,8 +80,19 @@ export interface Health {
 /** What one queue must be for its process to be ready. */
 export const isReady = ({ state }: QueueHealth): boolean => state === "pulling" || state === "paused"
 
-const describe = ({ queue, reason, state }: QueueHealth): string =>
-  `queue "${queue}" is ${state}${reason === undefined ? "" : `: ${reason}`}`
+const describe = (what: string, { reason, state }: QueueHealth | ClientHealth): string =>
+  `${what} is ${state}${reason === undefined ? "" : `: ${reason}`}`
+
+/** One sentence for each queue and each client that keeps its process from being ready. */
+const troubles = (
+  workers: ReadonlyArray<WorkerHealth>,
+  clients: ReadonlyArray<ClientHealth>
+): ReadonlyArray<string> => [
+  ...workers.flatMap(({ queues }) => queues).filter((one) => !isReady(one)).map((one) =>
+    describe(`queue "${one.queue}"`, one)
+  ),
+  ...clients.filter(({ state }) => state === "disconnected").map((one) => describe(`client "${one.id}"`, one))
+]
 
 const ofPhase = (phase: Phase | undefined, workers: number): ReadonlyArray<string> => {
   if (phase === "starting") return ["the process is starting"]
@@ -68,24 +100,34 @@ const ofPhase = (phase: Phase | undefined, workers: number): ReadonlyArray<strin
   return phase === undefined && workers === 0 ? ["no worker runs"] : []
 }
 
+/** Parts of the process that say how they are, each until its scope closes. */
+const membership = <A>() => {
+  const members = new Set<() => A>()
+  return {
+    all: () => Array.from(members, (member) => member()),
+    register: (member: () => A): Effect.Effect<void, never, Scope> =>
+      Effect.acquireRelease(
+        Effect.sync(() => void members.add(member)),
+        () => Effect.sync(() => members.delete(member))
+      )
+  }
+}
+
 /** A state of its own. */
 export const make = (): Health => {
-  const members = new Set<() => WorkerHealth>()
+  const [ofWorkers, ofClients] = [membership<WorkerHealth>(), membership<ClientHealth>()]
+  const watched = Latch.makeUnsafe(false)
   let phase: Phase | undefined
   return {
     report: Effect.sync(() => {
-      const workers = Array.from(members, (worker) => worker())
-      const reasons = [
-        ...ofPhase(phase, workers.length),
-        ...workers.flatMap(({ queues }) => queues.filter((queue) => !isReady(queue)).map(describe))
-      ]
-      return { ready: reasons.length === 0, reasons, workers }
+      const [workers, clients] = [ofWorkers.all(), ofClients.all()]
+      const reasons = [...ofPhase(phase, workers.length), ...troubles(workers, clients)]
+      return { ready: reasons.length === 0, reasons, workers, clients }
     }),
-    register: (worker) =>
-      Effect.acquireRelease(
-        Effect.sync(() => void members.add(worker)),
-        () => Effect.sync(() => members.delete(worker))
-      ),
+    watch: () => void watched.openUnsafe(),
+    watched: watched.await,
+    register: ofWorkers.register,
+    registerClient: ofClients.register,
     enter: (next) => {
       phase = next
     }

@@ -30,13 +30,13 @@ export interface Options {
 }
 
 /** `since` as people read it. */
-const bodyOf = ({ ready, reasons, workers }: Report) => ({
+const dated = <A extends { readonly since: number }>(one: A) => ({ ...one, since: new Date(one.since).toISOString() })
+
+const bodyOf = ({ clients, ready, reasons, workers }: Report) => ({
   status: ready ? "ready" : "not ready",
   ...(ready ? {} : { reasons }),
-  workers: workers.map(({ id, queues }) => ({
-    id,
-    queues: queues.map((queue) => ({ ...queue, since: new Date(queue.since).toISOString() }))
-  }))
+  workers: workers.map(({ id, queues }) => ({ id, queues: queues.map(dated) })),
+  clients: clients.map(dated)
 })
 
 // a cache in between would answer for the process
@@ -49,11 +49,10 @@ export const layerRoutes = (options: Options = {}): Layer.Layer<never, never, Ht
   return Layer.mergeAll(
     HttpRouter.add("GET", live, Effect.succeed(answer(200, { status: "live" }))),
     HttpRouter.use((router) =>
-      Effect.flatMap(
-        Effect.service(Health),
-        ({ report }) =>
-          router.add("GET", ready, Effect.map(report, (one) => answer(one.ready ? 200 : 503, bodyOf(one))))
-      )
+      Effect.flatMap(Effect.service(Health), ({ report, watch }) => {
+        watch()
+        return router.add("GET", ready, Effect.map(report, (one) => answer(one.ready ? 200 : 503, bodyOf(one))))
+      })
     ),
     metrics === false ? Layer.empty : PrometheusMetrics.layerHttp({ path: metrics, metricNameMapper: nameOf })
   )

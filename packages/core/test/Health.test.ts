@@ -5,6 +5,8 @@ import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
 import * as TestClock from "effect/testing/TestClock"
+import * as Client from "../src/Client.ts"
+import * as CronScheduler from "../src/CronScheduler.ts"
 import { Health, layer, make, type Report } from "../src/Health.ts"
 import * as JobQueue from "../src/JobQueue.ts"
 import * as Task from "../src/Task.ts"
@@ -51,7 +53,12 @@ describe("a process", () => {
   it.effect("is ready when all its workers are, and not before there is one", () =>
     Effect.gen(function*() {
       const health = make()
-      assert.deepStrictEqual(yield* health.report, { ready: false, reasons: ["no worker runs"], workers: [] })
+      assert.deepStrictEqual(yield* health.report, {
+        ready: false,
+        reasons: ["no worker runs"],
+        workers: [],
+        clients: []
+      })
       const queue = { queue: "q", state: "pulling", since: 0, reason: undefined } as const
       yield* Effect.scoped(Effect.gen(function*() {
         yield* health.register(() => ({ id: "1", queues: [queue, { ...queue, state: "paused" }] }))
@@ -265,7 +272,97 @@ describe("a worker", () => {
       yield* faults.heal
       yield* open
       yield* Fiber.join(stopping)
-      assert.deepStrictEqual(yield* report, { ready: false, reasons: ["no worker runs"], workers: [] })
+      assert.deepStrictEqual(yield* report, { ready: false, reasons: ["no worker runs"], workers: [], clients: [] })
     })
+  )
+})
+
+describe.each([
+  ["a client", Effect.asVoid(Client.make)],
+  ["a scheduler", Effect.asVoid(CronScheduler.make)]
+])("%s", (_, part) => {
+  /** One part, in a process that runs without a worker, on a transport with faults. */
+  const started = Effect.gen(function*() {
+    const health = yield* Health
+    health.enter("running")
+    health.watch()
+    const faults = Faults.make(yield* Transport)
+    yield* Effect.provideService(part, Transport, faults.transport)
+    yield* settle
+    return faults
+  })
+
+  /** `state @since` of each. */
+  const standing = Effect.map(report, ({ clients }) => clients.map(({ since, state }) => `${state} @${since}`))
+
+  test(
+    "is connected whether it does anything or not, until its scope closes",
+    Effect.gen(function*() {
+      yield* Effect.scoped(Effect.gen(function*() {
+        yield* started
+        yield* TestClock.adjust("1 hour")
+        assert.deepStrictEqual(yield* standing, ["connected @0"])
+        assert.isTrue((yield* report).ready)
+      }))
+      assert.deepStrictEqual(yield* standing, [])
+    })
+  )
+
+  test(
+    "makes its process not ready while the broker is away, and comes back by itself",
+    Effect.scoped(Effect.gen(function*() {
+      const faults = yield* started
+      yield* TestClock.adjust("10 seconds")
+      yield* faults.loseRequests(true)
+      yield* second
+      const { clients: [away], ready, reasons } = yield* report
+      assert.isFalse(ready)
+      assert.lengthOf(reasons, 1)
+      assert.strictEqual(reasons[0], `client "${away!.id}" is disconnected: ${away!.reason}`)
+      assert.match(away!.reason!, /^The broker did not answer get: /)
+      yield* TestClock.adjust("1 minute")
+      assert.deepStrictEqual(yield* standing, ["disconnected @10000"])
+      yield* faults.heal
+      yield* second
+      assert.deepStrictEqual(yield* standing, ["connected @72000"])
+      assert.isTrue((yield* report).ready)
+    }))
+  )
+
+  test(
+    "does not take silence for an answer",
+    Effect.scoped(Effect.gen(function*() {
+      const faults = yield* started
+      yield* TestClock.adjust("10 seconds")
+      yield* faults.stall(true)
+      yield* TestClock.adjust("3 seconds")
+      assert.isTrue((yield* report).ready)
+      yield* TestClock.adjust("1 millis")
+      assert.match(
+        (yield* report).reasons.join(),
+        /^client ".*" is disconnected: the broker has not answered for 3001 ms$/
+      )
+      yield* faults.heal
+      yield* settle
+      assert.deepStrictEqual(yield* standing, ["connected @13001"])
+    }))
+  )
+})
+
+describe("a client that nobody watches", () => {
+  test(
+    "is looked at from when somebody does, however late",
+    Effect.scoped(Effect.gen(function*() {
+      yield* Client.make
+      yield* TestClock.adjust("1 hour")
+      assert.deepStrictEqual((yield* report).clients, [])
+      const health = yield* Health
+      health.watch()
+      yield* settle
+      const watched = Effect.map(report, ({ clients }) => clients.map(({ since, state }) => `${state} @${since}`))
+      assert.deepStrictEqual(yield* watched, ["connected @3600000"])
+      yield* TestClock.adjust("1 minute")
+      assert.deepStrictEqual(yield* watched, ["connected @3600000"])
+    }))
   )
 })

@@ -36,7 +36,10 @@ describe("the endpoints", () => {
     Effect.gen(function*() {
       const options = { live: "/livez", ready: "/readyz", metrics: false } as const
       assert.deepStrictEqual(yield* ask("/livez", options), { status: 200, text: `{"status":"live"}` })
-      assert.deepStrictEqual(yield* ask("/readyz", options), { status: 200, text: `{"status":"ready","workers":[]}` })
+      assert.deepStrictEqual(yield* ask("/readyz", options), {
+        status: 200,
+        text: `{"status":"ready","workers":[],"clients":[]}`
+      })
       assert.strictEqual((yield* ask("/metrics", options)).status, 404)
       assert.strictEqual((yield* ask("/live", options)).status, 404)
       assert.deepStrictEqual(yield* ask("/ready", {}, "HEAD"), { status: 200, text: "" })

@@ -60,5 +60,4 @@ export interface Settings extends Limits {
   readonly queueStatsInterval: number
 }
 
-/** Whole ms of a clock that never goes back. */
-export const monotonic = (clock: Clock.Clock): number => Number(clock.monotonicTimeNanosUnsafe() / 1_000_000n)
+export { monotonic } from "../monotonic.ts"

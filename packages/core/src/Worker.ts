@@ -191,7 +191,7 @@ const start = Effect.fnUntraced(function*(options: Options<NonEmptyReadonlyArray
     finished: sum((supervisor) => supervisor.finished())
   }))
 
-  const suspects: Suspects = { count: 0, leaving: 0, starts: [] }
+  const suspects: Suspects = { count: 0, since: 0, leaving: 0, starts: [] }
   for (const [queue, tasks] of queues) {
     const supervisor = yield* Supervisor.make(settings, queue, tasks, suspects)
     supervisors.push(supervisor)

@@ -11,7 +11,7 @@ import * as Faults from "../src/testing/Faults.ts"
 import { Transport } from "../src/Transport.ts"
 import { QueueFull, TransportError } from "../src/TransportError.ts"
 import * as Worker from "../src/Worker.ts"
-import { program, run, settle } from "./fixtures/kit.ts"
+import { gate, program, run, settle } from "./fixtures/kit.ts"
 import { bareEnvelope } from "./samples.ts"
 
 const Work = Task.make("Work", { payload: Schema.String, success: Schema.String, queue: "q" })
@@ -117,5 +117,52 @@ describe("a suspect", () => {
       for (let second = 0; second < 5; second++) yield* Effect.andThen(settle, TestClock.adjust("1 second"))
       assert.deepStrictEqual(runs, ["replayed"])
       assert.deepStrictEqual((yield* DeadLetter.list("q")).items.map(({ id }) => id), ["poison"])
+    })))
+
+  it.effect("is handed back more rarely the longer another one is in its way", () =>
+    program(Effect.gen(function*() {
+      const transport = yield* Transport
+      const { open, pass } = yield* gate
+      const runs: Array<string> = []
+      const layer = Worker.layer({ tasks: [Work], concurrency: 4 }).pipe(Layer.provide(Work.toLayer((name) =>
+        Effect.as(
+          name === "endless" ?
+            Effect.andThen(
+              pass,
+              Effect.sync(() => runs.push(name))
+            ) :
+            Effect.sync(() => runs.push(name)),
+          name
+        )
+      )))
+      let back = 0
+      const counting: Transport["Service"] = {
+        ...transport,
+        log: {
+          ...transport.log,
+          subscribe: (options) =>
+            Effect.map(transport.log.subscribe(options), (subscription) => ({
+              ...subscription,
+              settle: (settlements) => {
+                back += settlements.filter(({ _tag }) => _tag === "Forward").length
+                return subscription.settle(settlements)
+              }
+            }))
+        }
+      }
+      yield* transport.log.send([handedOut("endless", 2), handedOut("other", 2)])
+      yield* Effect.provideService(run(layer), Transport, counting)
+      const seconds = (count: number) =>
+        Effect.forEach(Array.from({ length: count }), () => Effect.andThen(TestClock.adjust("1 second"), settle))
+      yield* seconds(10)
+      // not put off for long where the one in the way may end soon
+      assert.isAtLeast(back, 4)
+      yield* seconds(110)
+      // at most twice in ten seconds
+      assert.isAtMost(back, 10 + 22)
+      assert.deepStrictEqual(runs, [])
+      yield* open
+      yield* seconds(11)
+      assert.deepStrictEqual(runs, ["endless", "other"])
     })))
 })

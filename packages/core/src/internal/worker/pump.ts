@@ -280,7 +280,7 @@ export const make = (options: {
     const suspect = Suspects.isSuspect(delivery)
     const surplus = suspect && suspects.count > 0
     if (surplus && delivery.deliveries <= settings.maxDeliveries) return handBackSuspect(delivery)
-    if (suspect && !surplus) suspects.count++
+    if (suspect && !surplus) Suspects.take(suspects, since)
     log("Handed out", delivery)
     const one = new Held(delivery, admission.task, suspect && !surplus, !Admission.mayHaveRecord(delivery), since)
     held.add(one)
@@ -311,7 +311,7 @@ export const make = (options: {
   const handBackSuspect = (delivery: Delivery) => {
     log("Suspect handed back: this worker holds one already", delivery)
     suspects.leaving++
-    settle(writer.handBack(delivery, settings.jittered(Suspects.delay)), () => {
+    settle(writer.handBack(delivery, settings.jittered(Suspects.delayOf(suspects, monotonic(clock)))), () => {
       suspects.leaving--
       // the one that waits may be of another queue
       if (suspects.leaving === 0) { for (const start of suspects.starts) start() }

@@ -17,6 +17,8 @@ import type { Settings } from "./settings.ts"
 /** Shared by the queues of one worker. */
 export interface Suspects {
   count: number
+  /** When this worker took the one that it holds or held last, ms on the monotonic clock. */
+  since: number
   /** Handed back, and the broker has not answered yet. */
   leaving: number
   /** What starts the next jobs of each queue. */
@@ -28,8 +30,20 @@ const first = 3
 
 export const isSuspect = (delivery: Delivery): boolean => delivery.deliveries >= first
 
-/** ms after which a suspect that was handed back is due again, at most. */
-export const delay = 1_000
+/** `now`: ms on the monotonic clock, here and below. */
+export const take = (suspects: Suspects, now: number): void => {
+  suspects.count++
+  suspects.since = now
+}
+
+/**
+ * ms after which a suspect that was handed back is due again, at most: as long as the one that is in its way has been held,
+ * from the first up to the second. One that runs for hours would have all the others handed out and back all the time.
+ */
+const delay = { first: 1_000, longest: 10_000 }
+
+export const delayOf = ({ since }: Suspects, now: number): number =>
+  Math.min(delay.longest, Math.max(delay.first, now - since))
 
 /** Poison that is nobody's suspect before: every hand-out counts. */
 export const isPoison = ({ maxDeliveries }: Settings, { deliveries }: Delivery): boolean =>

@@ -35,6 +35,8 @@ export const PayloadLimit = Context.Reference<number>("@troupe/core/Client/Paylo
   defaultValue: () => 1024 * 1024
 })
 
+export { DefaultHeaders } from "./EnqueueOptions.ts"
+
 export class Client extends Context.Service<Client, {
   /** Random; results are pushed to it. */
   readonly id: string

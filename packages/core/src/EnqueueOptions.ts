@@ -1,9 +1,24 @@
 /**
  * What a producer says about a job.
  */
+import * as Context from "effect/Context"
 import type * as DateTime from "effect/DateTime"
 import type * as Duration from "effect/Duration"
 import type { TracePolicy } from "./Telemetry.ts"
+
+type Headers = Readonly<Record<string, string>>
+
+/** The value of `DefaultHeaders` where nobody says otherwise: one object, so that it is known at once. */
+export const noHeaders: Headers = Object.freeze({})
+
+/**
+ * Headers of all jobs that are enqueued where this is provided, around a request or around a whole application; a header
+ * that the call gives wins. The context of the caller counts, not that of the client. A handler has none of those that
+ * came with its job: its `execution.headers` may be provided anew. Default: none.
+ */
+export const DefaultHeaders = Context.Reference<Headers>("@troupe/core/Client/DefaultHeaders", {
+  defaultValue: () => noHeaders
+})
 
 /** When a job is to be due: now, without either. */
 export interface DueOptions {
@@ -19,7 +34,8 @@ export interface EnqueueOptions extends DueOptions {
   readonly id?: string | undefined
   /** One of `Priority.Levels`. */
   readonly priority?: string | undefined
-  readonly headers?: Readonly<Record<string, string>> | undefined
+  /** For the handler, over those of `Client.DefaultHeaders`. */
+  readonly headers?: Headers | undefined
   /** Jobs of one key run one at a time, in the order in which they became due. */
   readonly key?: string | undefined
   /** No attempt starts later than this after the enqueue. */

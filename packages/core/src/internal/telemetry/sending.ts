@@ -2,7 +2,7 @@
  * What a client says of the calls of its broker: metrics, `send`, `create` and `cancel` spans, and the headers by which
  * a trace travels with a job.
  */
-import type * as Arr from "effect/Array"
+import * as Arr from "effect/Array"
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as DateTime from "effect/DateTime"
@@ -13,7 +13,7 @@ import type * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import type * as Tracer from "effect/Tracer"
-import type { NewJob } from "../../EnqueueOptions.ts"
+import { DefaultHeaders, type NewJob, noHeaders } from "../../EnqueueOptions.ts"
 import { StartAttributes, TracePolicy } from "../../Telemetry.ts"
 import { cronHeader } from "../cronHeader.ts"
 import type { Producer } from "../producer.ts"
@@ -79,6 +79,10 @@ const beside = ({ headers }: NewJob, own: Headers): Headers => {
   const { [Names.headers.traceparent]: _, [Names.headers.tracestate]: __, ...others } = own
   return { ...headers, ...others }
 }
+
+/** The job with the headers that its caller gives to all of them. */
+const over = (defaults: Headers, job: NewJob): NewJob =>
+  defaults === noHeaders ? job : { ...job, headers: { ...defaults, ...job.headers } }
 
 /** A span of one job that is sent. */
 class JobStart extends Start {
@@ -159,7 +163,8 @@ export const around = (producer: Producer, context: Context.Context<never>, call
     })
   }
 
-  const sendFrom = (job: NewJob, fiber: Fiber.Fiber<unknown, unknown>): ReturnType<Producer["sendOne"]> => {
+  const sendFrom = (given: NewJob, fiber: Fiber.Fiber<unknown, unknown>): ReturnType<Producer["sendOne"]> => {
+    const job = over(fiber.getRef(DefaultHeaders), given)
     const startedAt = clock.monotonicTimeNanosUnsafe()
     const tracing = calls.tracingOf(fiber)
     if (tracing !== undefined) return sendOneTraced(job, fiber, tracing, startedAt)
@@ -218,8 +223,10 @@ export const around = (producer: Producer, context: Context.Context<never>, call
 
   return {
     sendOne,
-    send: (jobs) =>
+    send: (given) =>
       Effect.withFiber((fiber) => {
+        const defaults = fiber.getRef(DefaultHeaders)
+        const jobs = defaults === noHeaders ? given : Arr.map(given, (job) => over(defaults, job))
         const startedAt = clock.monotonicTimeNanosUnsafe()
         const tracing = calls.tracingOf(fiber)
         if (tracing !== undefined) return sendTraced(jobs, fiber, tracing, startedAt)

@@ -192,10 +192,12 @@ export const toParts = (self: Envelope): Frame.Parts | undefined => {
  */
 export const fromBytes = (bytes: Uint8Array): Envelope => {
   const { body, text } = Frame.fromBytes(format, what, bytes)
-  for (const templates of usual) {
-    const found = templates.read(text)
-    if (found !== undefined) return ofUsual(found, body, templates === linked)
+  let found = likely.read(text)
+  for (let i = 0; found === undefined && i < usual.length; i++) {
+    likely = usual[i]!
+    found = likely.read(text)
   }
+  if (found !== undefined) return ofUsual(found, body, likely === linked)
   const header = Frame.parse(what, text)
   const source: Frame.Source = { what, header }
   const at = Frame.getOptionalNumber(source, "at", "due")
@@ -254,6 +256,8 @@ const traced = templates([traceBefore, "\"}"])
 /** With a link to it: of large batches. */
 const linked = templates([traceBefore, `",${members({ [Names.trace]: "link" })}}`])
 const usual = [untraced, traced, linked]
+// as the last header was: one that is not so is read almost to its end before it shows
+let likely = untraced
 
 const usualVersion = 1
 

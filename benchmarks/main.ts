@@ -4,7 +4,7 @@
  *     npm run bench                      every suite
  *     npm run bench -- memory            one suite: memory, redis, nats
  *     npm run bench -- --only signed     the scenarios with this text in their name
- *     npm run bench -- --quick           a tenth of the jobs, one round: a smoke test that judges nothing
+ *     npm run bench -- --quick           a tenth of the jobs, one round to warm up and one more: a smoke test
  *
  * Exits with 1 if a floor is missed, with 2 if an argument makes no sense.
  */
@@ -113,6 +113,9 @@ const runSuite = async (suite: Suite) => {
   }
 
   console.log(`\n${suite.name} · ${machine()}\n`)
+  if (quick) {
+    console.log("A smoke test: everything runs, rounds are too short and too few for the figures to mean much.\n")
+  }
   const measured: Array<Measured> = []
   const weighed: Array<Weighed> = []
   const raced: Array<Raced> = []

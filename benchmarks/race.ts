@@ -21,7 +21,7 @@ const lapOf = async (runner: Runner): Promise<Lap> => {
 }
 
 export const run = async (suite: Suite, race: Race, quick: boolean): Promise<Raced> => {
-  const { measured, warmUp } = quick ? { measured: 1, warmUp: 0 } : race.rounds ?? { measured: 5, warmUp: 2 }
+  const { measured, warmUp } = quick ? { measured: 1, warmUp: 1 } : race.rounds ?? { measured: 5, warmUp: 2 }
   const jobs = quick ? Math.ceil(race.jobs / 10) : race.jobs
   const laps = new Map<string, Array<Lap>>()
   const runners = race.entrants.map((entrant, index) => {

@@ -3,7 +3,7 @@ import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
 import { afterEach, beforeEach, expect, test } from "vitest"
 import { freePort } from "../servers/process.ts"
-import { backend, pathsTo } from "./backend.ts"
+import { pathsTo, startBackend } from "./backend.ts"
 import { clientOf, pageOf } from "./client.ts"
 import { Processes } from "./processes.ts"
 
@@ -56,19 +56,19 @@ test("its OpenAPI document describes what it serves", { timeout: 60_000 }, async
 })
 
 test("a page is one trace, from the request to the handler", { timeout: 60_000 }, async () => {
-  const { spans, stop, url } = await backend()
+  const backend = await startBackend()
   try {
-    const { all, client } = await start({ OTEL_EXPORTER_OTLP_ENDPOINT: url })
+    const { all, client } = await start({ OTEL_EXPORTER_OTLP_ENDPOINT: backend.url })
     const { body } = await Effect.runPromise(client.pages.submit({ payload: pageOf("traced", 1), headers: {} }))
     await Effect.runPromise(client.pages.report({ params: body, query: { wait: 30 } }))
     all.signal("SIGTERM")
     // what is left is exported at the end
     expect(await all.ended).toBe(0)
-    expect(pathsTo(spans, "process pages")).toEqual([
+    expect(await pathsTo(backend, "process pages")).toEqual([
       ["the client", "proofread: POST", "proofread: send pages", "proofread: process pages"]
     ])
   } finally {
-    stop()
+    await backend.stop()
   }
 })
 

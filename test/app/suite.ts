@@ -10,11 +10,11 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { setTimeout as wait } from "node:timers/promises"
-import { afterEach, beforeEach, expect, test } from "vitest"
+import { afterEach, beforeEach, expect, onTestFinished, test } from "vitest"
 import { CheckFailed, Gone, NotOver, PageNotFound } from "../../examples/app/errors.ts"
 import { EmptyPage, UnclosedFence } from "../../examples/app/tasks.ts"
 import { freePort } from "../servers/process.ts"
-import { backend, pathsTo } from "./backend.ts"
+import { pathsTo, startBackend } from "./backend.ts"
 import { type Client, clientOf, pageOf, pages, until } from "./client.ts"
 import { type Process, Processes } from "./processes.ts"
 import { type Answers, script } from "./script.ts"
@@ -134,11 +134,12 @@ export const suite = (transport: "redis" | "nats", startBroker: () => Promise<Br
     Effect.runPromise(until(client.pages.status({ params: { id } }), (status) => status.state === state))
 
   test("three processes answer like one on memory", { timeout: 120_000 }, async () => {
-    const { spans, stop, url } = await backend()
+    const backend = await startBackend()
+    onTestFinished(backend.stop)
     const betweenThree = async () => {
       const { api, client, scheduler, worker } = await service({
         PROOF_PACE: "5 millis",
-        OTEL_EXPORTER_OTLP_ENDPOINT: url
+        OTEL_EXPORTER_OTLP_ENDPOINT: backend.url
       })
       const all = [api(), await worker(), await scheduler()]
       await Promise.all(all.map((one) => one.logs("Listening")))
@@ -158,9 +159,8 @@ export const suite = (transport: "redis" | "nats", startBroker: () => Promise<Br
     ]
     const patience = { timeout: 30_000 }
     for (const trace of traces) {
-      await expect.poll(() => pathsTo(spans, "process pages"), patience).toContainEqual(trace)
+      await expect.poll(() => pathsTo(backend, "process pages"), patience).toContainEqual(trace)
     }
-    stop()
   })
 
   test("a worker that is told to stop in the middle of its work loses nothing", { timeout: 120_000 }, async () => {

@@ -3,11 +3,14 @@
  * all, in a process of its own. Ratios to a run without a tracer decide.
  */
 import * as MemoryTransport from "@troupe/core/MemoryTransport"
+import * as NatsTransport from "@troupe/transport-nats/NatsTransport"
 import * as RedisTransport from "@troupe/transport-redis/RedisTransport"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import type { Server } from "../brokers/system.ts"
 import { cpuPerJob, jobsPerSecond } from "../measure.ts"
-import { server } from "../redis/server.ts"
+import { server as natsServer } from "../nats/server.ts"
+import { server as redisServer } from "../redis/server.ts"
 import type { Claim, Entrant, Race, Suite } from "../scenario.ts"
 import type { Setup } from "../scenarios/broker.ts"
 import { singleCycle } from "../scenarios/throughput.ts"
@@ -65,9 +68,11 @@ const race = (
   claims
 })
 
-const redis = Layer.unwrap(Effect.map(Effect.promise(() => server.url()), (url) => RedisTransport.layer({ url }))).pipe(
-  Layer.orDie
-)
+const transportOf = (layer: (url: string) => Setup["transport"], server: Server): Setup["transport"] =>
+  Layer.unwrap(Effect.map(Effect.promise(() => server.url()), layer))
+
+const redis = transportOf((url) => Layer.orDie(RedisTransport.layer({ url })), redisServer)
+const nats = transportOf((url) => Layer.orDie(NatsTransport.layer({ servers: url })), natsServer)
 
 export const otel: Suite = {
   name: "otel",
@@ -81,6 +86,7 @@ export const otel: Suite = {
       () => Promise.resolve(),
       claims(0.4, 0.15)
     ),
-    race("enqueue → run, over Redis", 40_000, redis, () => server.empty(), claims(0.6, 0.3))
+    race("enqueue → run, over Redis", 40_000, redis, () => redisServer.empty(), claims(0.6, 0.3)),
+    race("enqueue → run, over NATS", 10_000, nats, () => natsServer.empty(), claims(0.7, 0.5))
   ]
 }

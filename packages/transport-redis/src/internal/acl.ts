@@ -50,6 +50,7 @@ export const acl: ReadonlyArray<string> = [
   "+xpending",
   "+xrange",
   "+xreadgroup",
+  "+xtrim",
   "+zadd",
   "+zcard",
   "+zrange",

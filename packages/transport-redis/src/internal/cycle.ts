@@ -58,7 +58,11 @@ for _ = 1, groups do
   -- whoever ends a job takes its entry away: what is all ours has no records
   local own, states
   if call('XACK', stream, 'g', unpack(ARGV, e, d - 1)) == n then
-    call('XDEL', stream, unpack(ARGV, e, d - 1))
+    -- what is before the first one that somebody has is over: many at once cost Redis a tenth of one by one
+    local first = n > 4 and call('XPENDING', stream, 'g', '-', '+', 1)[1]
+    if not first or call('XTRIM', stream, 'MINID', first[1]) < n then
+      call('XDEL', stream, unpack(ARGV, e, d - 1))
+    end
   else
     own = {}
     for x = 0, n - 1 do own[x] = call('XDEL', stream, ARGV[e + x]) == 1 end

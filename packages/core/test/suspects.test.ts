@@ -6,6 +6,7 @@ import * as Schema from "effect/Schema"
 import * as TestClock from "effect/testing/TestClock"
 import * as DeadLetter from "../src/DeadLetter.ts"
 import type { Envelope } from "../src/Envelope.ts"
+import * as Suspects from "../src/internal/worker/suspects.ts"
 import * as Task from "../src/Task.ts"
 import * as Faults from "../src/testing/Faults.ts"
 import { Transport } from "../src/Transport.ts"
@@ -117,6 +118,19 @@ describe("a suspect", () => {
       for (let second = 0; second < 5; second++) yield* Effect.andThen(settle, TestClock.adjust("1 second"))
       assert.deepStrictEqual(runs, ["replayed"])
       assert.deepStrictEqual((yield* DeadLetter.list("q")).items.map(({ id }) => id), ["poison"])
+    })))
+
+  it.effect("keeps its starts though a worker that stood still judges an earlier hand-out late", () =>
+    program(Effect.gen(function*() {
+      const transport = yield* Transport
+      const verdicts: Array<Suspects.Verdict> = []
+      for (const [revision, deliveries] of [[1, 3], [1, 5], [1, 4], [0, 4], [1, 6], [1, 7]] as const) {
+        const delivery = { envelope: { ...handedOut("job", 0), revision }, deliveries, suspectRecord: false }
+        verdicts.push(yield* Suspects.judge({ transport, maxDeliveries: 5 }, "q", delivery, true))
+      }
+      const [first, second, late, older, third, fourth] = verdicts
+      for (const written of [first, second, third]) assert.isAbove(Number(written), 0)
+      assert.deepStrictEqual([late, older, fourth], [0, 0, "poison"])
     })))
 
   it.effect("is handed back more rarely the longer another one is in its way", () =>

@@ -65,12 +65,17 @@ const Start = Schema.Struct({
 const decodeStart = Schema.decodeUnknownOption(Schema.fromJsonString(Start))
 const text = new TextDecoder()
 
+/** Whether a later hand-out was started: a worker that stood still is late with this one, or the broker counts anew. */
+const isOver = (start: typeof Start.Type, { deliveries, envelope }: Delivery): boolean =>
+  start.enqueuedAt === envelope.enqueuedAt &&
+  (start.revision > envelope.revision || (start.revision === envelope.revision && start.deliveries > deliveries))
+
 /** How many starts came before this one. */
 const before = (start: typeof Start.Type, { deliveries, envelope }: Delivery): number => {
   // another job with this id, or a replay of its letter
   if (start.enqueuedAt !== envelope.enqueuedAt) return 0
   // the count of hand-outs began anew since
-  if (start.revision > envelope.revision || start.deliveries > deliveries) return 0
+  if (start.deliveries > deliveries) return 0
   // the same hand-out again: it was handed back unstarted
   return start.deliveries === deliveries ? start.count - 1 : start.count
 }
@@ -80,7 +85,7 @@ export type Verdict = "poison" | number
 
 /** Whether the job is poison. With `starts`, one that is not counts as started now. */
 export const judge = (
-  settings: Settings,
+  settings: Pick<Settings, "transport" | "maxDeliveries">,
   queue: string,
   delivery: Delivery,
   starts: boolean
@@ -88,6 +93,8 @@ export const judge = (
   const { store } = settings.transport
   const { enqueuedAt, id, revision } = delivery.envelope
   const { deliveries } = delivery
+  // where no start is written, every hand-out counts
+  const uncounted: Verdict = deliveries > settings.maxDeliveries ? "poison" : 0
   return Effect.flatMap(store.get(collection(queue), [id]), ([found]): Effect.Effect<Verdict, TransportError> => {
     const row = found === undefined ? undefined : Option.getOrUndefined(found)
     const start = row === undefined ? undefined : Option.getOrUndefined(decodeStart(text.decode(row.value)))
@@ -95,6 +102,8 @@ export const judge = (
     if (start?.enqueuedAt === enqueuedAt && start.revision === revision && start.deliveries === deliveries) {
       return Effect.succeed(row?.revision ?? 0)
     }
+    // the row of that one stays: starts before it would be forgotten
+    if (start !== undefined && isOver(start, delivery)) return Effect.succeed(uncounted)
     const count = start === undefined ? 0 : before(start, delivery)
     // the first hand-outs were no suspect's
     if (count > settings.maxDeliveries - first) return Effect.succeed("poison")
@@ -102,11 +111,8 @@ export const judge = (
     const value = encodeJson({ enqueuedAt, revision, deliveries, count: count + 1 })
     return store.put(collection(queue), id, value, { ifRevision: row?.revision ?? 0, timeToLive }).pipe(
       Effect.catchTag("RevisionConflict", () => judge(settings, queue, delivery, starts)),
-      // a full broker takes no row, and its jobs must run all the same: there every hand-out counts
-      Effect.catchIf(
-        (error) => error.reason._tag !== "Unavailable",
-        () => Effect.succeed<Verdict>(deliveries > settings.maxDeliveries ? "poison" : 0)
-      )
+      // a full broker takes no row, and its jobs must run all the same
+      Effect.catchIf((error) => error.reason._tag !== "Unavailable", () => Effect.succeed(uncounted))
     )
   })
 }

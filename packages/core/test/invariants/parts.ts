@@ -55,16 +55,26 @@ export const cancel = (changes: Partial<Invariants.Cancel> = {}): Invariants.Can
   ...changes
 })
 
+export const move = (changes: Partial<Invariants.Move> = {}): Invariants.Move => ({
+  queue,
+  id: "a",
+  movedAt: 1_500,
+  dueAt: 3_000,
+  ...changes
+})
+
 export interface Parts {
   readonly sent?: ReadonlyArray<Invariants.Sent>
   readonly runs?: ReadonlyArray<Invariants.Run>
   readonly cancels?: ReadonlyArray<Invariants.Cancel>
   readonly observations?: ReadonlyArray<Invariants.Observation>
+  readonly moves?: ReadonlyArray<Invariants.Move>
   readonly options?: Invariants.Options
 }
 
-export const kindsOf = ({ cancels = [], observations = [], options, runs = [], sent: jobs = [sent()] }: Parts) =>
-  Invariants.check({ sent: jobs, runs, cancels, observations }, options).map(({ kind }) => kind)
+export const kindsOf = (
+  { cancels = [], moves = [], observations = [], options, runs = [], sent: jobs = [sent()] }: Parts
+) => Invariants.check({ sent: jobs, runs, cancels, observations, moves }, options).map(({ kind }) => kind)
 
 /** What is wrong with `bad` alone, and nothing with its honest twins. */
 export const rule = (kind: Invariants.Kind, bad: Parts, ...honest: ReadonlyArray<Parts>) => {

@@ -18,8 +18,8 @@ export const checkStarts = (life: Life, settings: Settings, report: Report): voi
     if (job.expiresAt !== undefined && run.startedAt > job.expiresAt + settings.workerTolerance) {
       tell("StartAfterExpiry", `started attempt ${run.attempt} ${run.startedAt - job.expiresAt} ms after it expired`)
     }
-    // a hand-out from before it, that is stale since, is not bound by it
-    const move = ownedLease(run, run.startedAt) ? moves.findLast((one) => one.movedAt <= run.startedAt) : undefined
+    // a hand-out from before it, that is stale since, is not bound by it; within a ms nobody knows which came first
+    const move = ownedLease(run, run.startedAt) ? moves.findLast((one) => one.movedAt < run.startedAt) : undefined
     if (move !== undefined && run.startedAt + tolerance < move.dueAt) {
       tell("EarlyStart", `started it ${move.dueAt - run.startedAt} ms before the time that it was rescheduled to`)
     }

@@ -9,7 +9,7 @@ import type * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Scope from "effect/Scope"
-import { monotonic } from "../worker/settings.ts"
+import { monotonic } from "../monotonic.ts"
 import * as Row from "./row.ts"
 
 export interface Slot<Active> {

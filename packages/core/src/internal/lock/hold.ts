@@ -8,7 +8,7 @@ import * as Latch from "effect/Latch"
 import * as Schedule from "effect/Schedule"
 import type { Scope } from "effect/Scope"
 import type { TransportError } from "../../TransportError.ts"
-import { monotonic } from "../worker/settings.ts"
+import { monotonic } from "../monotonic.ts"
 import { lockTopic } from "./row.ts"
 import * as Take from "./take.ts"
 

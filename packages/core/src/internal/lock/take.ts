@@ -7,7 +7,7 @@ import * as Option from "effect/Option"
 import * as Random from "effect/Random"
 import type { Transport } from "../../Transport.ts"
 import type { TransportError } from "../../TransportError.ts"
-import { monotonic } from "../worker/settings.ts"
+import { monotonic } from "../monotonic.ts"
 import * as Observations from "./observations.ts"
 import * as Row from "./row.ts"
 

@@ -5,8 +5,8 @@ import type * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
 import { ShortLivedMap } from "../../ShortLived.ts"
+import { monotonic } from "../monotonic.ts"
 import type { Held } from "./held.ts"
-import { monotonic } from "./settings.ts"
 
 export interface Deadlines {
   /** `at`: ms on the monotonic clock: a step of the wall clock moves no time limit. */

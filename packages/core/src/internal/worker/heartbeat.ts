@@ -6,8 +6,9 @@ import type { NonEmptyReadonlyArray } from "effect/Array"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type { Delivery, Subscription } from "../../JobLog.ts"
+import { monotonic } from "../monotonic.ts"
 import type { Held } from "./held.ts"
-import { monotonic, type Settings } from "./settings.ts"
+import type { Settings } from "./settings.ts"
 
 export const run = (options: {
   readonly settings: Settings

@@ -10,6 +10,7 @@ import type { Delivery, Settled, Settlement } from "../../JobLog.ts"
 import { ShortLivedSet } from "../../ShortLived.ts"
 import * as CronAround from "../cron/around.ts"
 import { TimedOut } from "../handler.ts"
+import { monotonic } from "../monotonic.ts"
 import * as Attempts from "../telemetry/attempts.ts"
 import * as ProcessSpan from "../telemetry/processSpan.ts"
 import * as Traceparent from "../telemetry/traceparent.ts"
@@ -19,7 +20,7 @@ import { makeExecution } from "./execution.ts"
 import { Held } from "./held.ts"
 import * as Outcome from "./outcome.ts"
 import * as Recall from "./recall.ts"
-import { monotonic, type RegisteredTask, type Settings } from "./settings.ts"
+import type { RegisteredTask, Settings } from "./settings.ts"
 import type { Settler } from "./settler.ts"
 import * as Suspects from "./suspects.ts"
 import type { Writer } from "./writer.ts"
@@ -311,11 +312,8 @@ export const make = (options: {
   const handBackSuspect = (delivery: Delivery) => {
     log("Suspect handed back: this worker holds one already", delivery)
     suspects.leaving++
-    settle(writer.handBack(delivery, settings.jittered(Suspects.delayOf(suspects, monotonic(clock)))), () => {
-      suspects.leaving--
-      // the one that waits may be of another queue
-      if (suspects.leaving === 0) { for (const start of suspects.starts) start() }
-    })
+    const delay = settings.jittered(Suspects.delayOf(suspects, monotonic(clock)))
+    settle(writer.handBack(delivery, delay), () => Suspects.left(suspects))
   }
 
   const buryPoison = (one: Held) => {

@@ -59,5 +59,3 @@ export interface Settings extends Limits {
   /** ms between two looks at how long a queue is; 0 for never. */
   readonly queueStatsInterval: number
 }
-
-export { monotonic } from "../monotonic.ts"

@@ -45,6 +45,12 @@ const delay = { first: 1_000, longest: 10_000 }
 export const delayOf = ({ since }: Suspects, now: number): number =>
   Math.min(delay.longest, Math.max(delay.first, now - since))
 
+/** The broker has one back: the one that waits, maybe of another queue, may start. */
+export const left = (suspects: Suspects): void => {
+  suspects.leaving--
+  if (suspects.leaving === 0) { for (const start of suspects.starts) start() }
+}
+
 /** Poison that is nobody's suspect before: every hand-out counts. */
 export const isPoison = ({ maxDeliveries }: Settings, { deliveries }: Delivery): boolean =>
   deliveries > maxDeliveries && maxDeliveries < first

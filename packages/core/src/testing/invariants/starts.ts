@@ -18,10 +18,10 @@ export const checkStarts = (life: Life, settings: Settings, report: Report): voi
     if (job.expiresAt !== undefined && run.startedAt > job.expiresAt + settings.workerTolerance) {
       tell("StartAfterExpiry", `started attempt ${run.attempt} ${run.startedAt - job.expiresAt} ms after it expired`)
     }
-    // a hand-out from before it, that is stale since, is not bound by it; within a ms nobody knows which came first
-    const move = ownedLease(run, run.startedAt) ? moves.findLast((one) => one.movedAt < run.startedAt) : undefined
-    if (move !== undefined && run.startedAt + tolerance < move.dueAt) {
-      tell("EarlyStart", `started it ${move.dueAt - run.startedAt} ms before the time that it was rescheduled to`)
+    // a hand-out from before it, that is stale since, is not bound by it
+    const due = ownedLease(run, run.startedAt) ? movedTo(moves, run) : undefined
+    if (due !== undefined && run.startedAt + tolerance < due) {
+      tell("EarlyStart", `started it ${due - run.startedAt} ms before the time that it was rescheduled to`)
     }
     checkDeliveries(runs, run, settings, tell)
     if (end !== undefined && run.startedAt > end.at + tolerance && ownedLease(run, run.startedAt)) {
@@ -34,6 +34,13 @@ export const checkStarts = (life: Life, settings: Settings, report: Report): voi
       if (late > grace + tolerance) tell("StartAfterCancel", `started it ${late} ms after a cancel of it had returned`)
     }
   }
+}
+
+/** The earliest time to which the job had been rescheduled. Within a ms nobody knows what came first. */
+const movedTo = (moves: Life["moves"], { startedAt }: Run): number | undefined => {
+  const last = moves.findLast(({ movedAt }) => movedAt < startedAt)
+  if (last === undefined) return undefined
+  return Math.min(last.dueAt, ...moves.filter(({ movedAt }) => movedAt === startedAt).map(({ dueAt }) => dueAt))
 }
 
 /** Hand-outs from which on only those count at which the job was started. */
